@@ -1,0 +1,485 @@
+//===- MambaOps.td - operations of the mamba dialect -------*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Shapes in the descriptions: T tokens (dynamic), K inputs, N outputs of a
+// linear; H heads, P headdim, G groups, S d_state, C = H·P + 2·G·S convolution
+// channels.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MAMBIT_DIALECTS_MAMBA_MAMBAOPS_TD
+#define MAMBIT_DIALECTS_MAMBA_MAMBAOPS_TD
+
+include "dialects/mamba/MambaTypes.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Mamba_Op<string mnemonic, list<Trait> traits = []>
+    : Op<MambaDialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Kinds of operands
+//===----------------------------------------------------------------------===//
+
+def Mamba_Activations : 2DTensorOf<[F32]>;          // [T][features]
+def Mamba_Quantized : 2DTensorOf<[I8, I16]>;        // [T][K]
+def Mamba_TokenScalars : 1DTensorOf<[F32]>;         // [T]
+def Mamba_Indices : 1DTensorOf<[I32]>;              // token ids, rows
+def Mamba_Vector : 1DTensorOf<[F32]>;               // weights by channel or head
+def Mamba_Matrix : 2DTensorOf<[F32, F16, BF16]>;    // dense weights
+def Mamba_LinearWeight : AnyTypeOf<[Mamba_Bits, Mamba_Matrix]>;
+def Mamba_Scales : AnyTypeOf<[0DTensorOf<[F32]>, 2DTensorOf<[F32]>]>;
+def Mamba_ConvState : 3DTensorOf<[F32]>;            // [slot][d_conv - 1][C]
+def Mamba_SSMState : 4DTensorOf<[F32]>;             // [slot][H][S][P]
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+def Mamba_WeightsOp : Mamba_Op<"weights", [
+    Symbol, SymbolTable, NoTerminator, SingleBlock, NoRegionArguments, IsolatedFromAbove]> {
+  let summary = "A named group of weights, such as those of one layer";
+  let description = [{
+    Example:
+    ```mlir
+    mamba.weights @layer0 {
+      mamba.weight @norm : tensor<384xf32>
+        from [<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<384xf16>>]
+        as [#mamba.cast<f32>]
+    }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name)>];
+}
+
+def Mamba_WeightOp : Mamba_Op<"weight", [Symbol]> {
+  let summary = "A weight: where its bytes are, and the recipe that makes it";
+  let description = [{
+    The recipe starts from the first source and applies the steps in order;
+    `#mamba.multiply<i>` brings in source `i`. A source's dimensions of size 1
+    are dropped, and the result must have as many elements as the type.
+    A type `!mamba.bits` needs a recipe that ends in `#mamba.sign`; any other
+    ends in the cast to its element type.
+
+    Example:
+    ```mlir
+    mamba.weight @in_proj : !mamba.bits<1676x384>
+      from [<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.weight" : tensor<1676x384xf16>>]
+      as [#mamba.sign]
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type,
+                       TypedArrayAttrBase<Mamba_SourceAttr, "sources">:$sources,
+                       ArrayAttr:$recipe);
+  let assemblyFormat = "$sym_name `:` $type `from` $sources `as` $recipe attr-dict";
+  let hasVerifier = 1;
+}
+
+def Mamba_GetWeightOp : Mamba_Op<"get_weight", [
+    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "The value of a weight";
+  let description = [{
+    The result has the weight's type, or the same type with a layout.
+
+    Example:
+    ```mlir
+    %norm = mamba.get_weight @layer0::@norm : tensor<384xf32>
+    ```
+  }];
+  let arguments = (ins SymbolRefAttr:$weight);
+  let results = (outs AnyType:$value);
+  let assemblyFormat = "$weight attr-dict `:` type($value)";
+}
+
+//===----------------------------------------------------------------------===//
+// The block, as imported
+//===----------------------------------------------------------------------===//
+
+def Mamba_BlockOp : Mamba_Op<"block", [
+    Pure, AllTypesMatch<["x", "y"]>, AllTypesMatch<["conv_state", "new_conv_state"]>,
+    AllTypesMatch<["ssm_state", "new_ssm_state"]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "One residual Mamba-2 block: x + mixer(rms_norm(x))";
+  let description = [{
+    The weights are looked up by name in the `mamba.weights` group: `norm`,
+    `in_proj`, `conv_weight` [d_conv][C], `dt_bias` [H], `A` [H] (negative),
+    `D` [H], `gated_norm`, `out_proj`, and where the checkpoint has them
+    `in_proj_scale`, `in_proj_shift`, `in_proj_bias`, `conv_bias`,
+    `out_proj_scale`, `out_proj_shift`, `out_proj_bias`. A projection is a
+    `bit_linear` if its weight is `!mamba.bits`, else a `linear`.
+
+    `expand-blocks` writes down what it means.
+
+    Example:
+    ```mlir
+    %y, %conv1, %ssm1 = mamba.block %x, %conv, %ssm, %seqs weights @layer0
+        config <d_model = 72, heads = 6, headdim = 24, groups = 2, d_state = 16, d_conv = 4,
+                norm_groups = 2, eps = 1.0e-5 : f32, gated_eps = 1.0e-5 : f32,
+                dt_min = 0.0 : f32, dt_max = 0x7F800000 : f32>
+        : tensor<?x72xf32>, tensor<?x3x208xf32>, tensor<?x6x16x24xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_ConvState:$conv_state,
+                       Mamba_SSMState:$ssm_state, Mamba_Sequences:$seqs,
+                       FlatSymbolRefAttr:$weights, Mamba_BlockConfigAttr:$config);
+  let results = (outs Mamba_Activations:$y, Mamba_ConvState:$new_conv_state,
+                      Mamba_SSMState:$new_ssm_state);
+  let assemblyFormat = [{
+    $x `,` $conv_state `,` $ssm_state `,` $seqs `weights` $weights `config` $config attr-dict
+    `:` type($x) `,` type($conv_state) `,` type($ssm_state)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// What a block expands to
+//===----------------------------------------------------------------------===//
+
+def Mamba_EmbeddingOp : Mamba_Op<"embedding", [Pure]> {
+  let summary = "Rows of the embedding table: y[t] = table[ids[t]]";
+  let description = [{
+    Example:
+    ```mlir
+    %y = mamba.embedding %ids, %table : tensor<?xi32>, tensor<1000x72xf16> -> tensor<?x72xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Indices:$ids, Mamba_Matrix:$table);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($y)";
+  let hasVerifier = 1;
+}
+
+def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure]> {
+  let summary = "RMSNorm by groups of channels, with an optional weighted sum of the result";
+  let description = [{
+    With `x̂[t][k] = x[t][k] / sqrt(mean(x[t][j]² over the group of k) + eps)`:
+    `y = x̂ ⊙ weight` and, if `shift_weight` is given,
+    `shift[t] = Σ_k x̂[t][k] · shift_weight[k]`.
+
+    Example:
+    ```mlir
+    %y = mamba.rms_norm %x, %w {eps = 1.0e-5 : f32}
+       : (tensor<?x72xf32>, tensor<72xf32>) -> tensor<?x72xf32>
+    %z, %shift = mamba.rms_norm %x, %w shift %s {eps = 1.0e-5 : f32, groups = 2 : i64}
+       : (tensor<?x72xf32>, tensor<72xf32>, tensor<72xf32>) -> (tensor<?x72xf32>, tensor<?xf32>)
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_Vector:$weight, Optional<Mamba_Vector>:$shift_weight,
+                       F32Attr:$eps, DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs Mamba_Activations:$y, Optional<Mamba_TokenScalars>:$shift);
+  let assemblyFormat = [{
+    $x `,` $weight (`shift` $shift_weight^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure]> {
+  let summary = "rms_norm(x ⊙ SiLU(z))";
+  let description = [{
+    The gate comes first, then the norm by groups, as in mamba_ssm's
+    `RMSNormGated(norm_before_gate=False)`.
+
+    Example:
+    ```mlir
+    %y = mamba.gated_rms_norm %x, %z, %w {eps = 1.0e-5 : f32, groups = 2 : i64}
+       : (tensor<?x144xf32>, tensor<?x144xf32>, tensor<144xf32>) -> tensor<?x144xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_Activations:$z, Mamba_Vector:$weight,
+                       Optional<Mamba_Vector>:$shift_weight,
+                       F32Attr:$eps, DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs Mamba_Activations:$y, Optional<Mamba_TokenScalars>:$shift);
+  let assemblyFormat = [{
+    $x `,` $z `,` $weight (`shift` $shift_weight^)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_QuantizeOp : Mamba_Op<"quantize", [Pure]> {
+  let summary = "Activations to 8- or 16-bit fixed point, one scale a token";
+  let description = [{
+    `top` is 127 for i8 and 32639 = 127·256 + 127 for i16, so that a value is
+    256·hi + lo with both digits signed 8-bit. All in f32, for each token:
+
+    ```
+    m     = max_k |x[k]|
+    inv   = top / m                 (if m = 0 or inv is infinite: q = 0, scale = 0)
+    q[k]  = clamp(rint(x[k] · inv), −top, top)        ties to even; product rounded to f32 first
+    scale = m / top
+    ```
+
+    Example:
+    ```mlir
+    %q, %scale = mamba.quantize %x : tensor<?x72xf32> -> tensor<?x72xi16>, tensor<?xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x);
+  let results = (outs Mamba_Quantized:$q, Mamba_TokenScalars:$scale);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($q) `,` type($scale)";
+  let builders = [OpBuilder<(ins "::mlir::Value":$x, "unsigned":$bits)>];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The largest magnitude of a quantised value.
+    static int32_t getTop(unsigned bits) { return bits == 8 ? 127 : 127 * 256 + 127; }
+  }];
+}
+
+def Mamba_BitLinearOp : Mamba_Op<"bit_linear", [Pure, AttrSizedOperandSegments]> {
+  let summary = "Product with a matrix of signs, scaled and shifted";
+  let description = [{
+    FBI-Linear: `W = scale ⊙ signs + shift`, `y = x·Wᵀ + bias`. `scale` and
+    `shift` are by column (`tensor<1xK>`), by row (`tensor<Nx1>`) or single
+    (`tensor<f32>`), each recognised by its shape (at N = 1 or K = 1 the
+    column form wins; the meaning is the same).
+
+    Two optional operands are what passes make of it:
+    `act_scale[t]` multiplies the product of quantised activations, and
+    `token_shift[t]` stands for the dot product that `shift` needs when the
+    producer of `x` has computed it:
+
+    ```
+    a[t][o] = act_scale[t] · Σ_k signs[o][k] · (column scale[k] ·) x[t][k]
+    y[t][o] = row scale[o] · a[t][o] + row shift[o] · τ[t] + bias[o]
+    τ[t]    = token_shift[t], or Σ_k (column shift[k] ·) x[t][k] without one
+    ```
+    where an absent row shift counts as 1 if a `token_shift` or a column shift
+    is given. Integer activations need `act_scale`, and their sums are exact
+    in int32.
+
+    Example:
+    ```mlir
+    %y = mamba.bit_linear %x, %w scale %s shift %b
+       : (tensor<?x72xf32>, !mamba.bits<352x72>, tensor<1x72xf32>, tensor<1x72xf32>) -> tensor<?x352xf32>
+    ```
+  }];
+  let arguments = (ins AnyTypeOf<[Mamba_Activations, Mamba_Quantized]>:$x, Mamba_Bits:$weight,
+                       Optional<Mamba_Scales>:$scale, Optional<Mamba_Scales>:$shift,
+                       Optional<Mamba_Vector>:$bias,
+                       Optional<Mamba_TokenScalars>:$act_scale,
+                       Optional<Mamba_TokenScalars>:$token_shift);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = [{
+    $x `,` $weight oilist(`scale` $scale | `shift` $shift | `bias` $bias
+                          | `act_scale` $act_scale | `token_shift` $token_shift) attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_LinearOp : Mamba_Op<"linear", [Pure]> {
+  let summary = "Dense product: y = x·Wᵀ + bias";
+  let description = [{
+    Example:
+    ```mlir
+    %y = mamba.linear %x, %w bias %b
+       : (tensor<?x72xf32>, tensor<352x72xf16>, tensor<352xf32>) -> tensor<?x352xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_Matrix:$weight, Optional<Mamba_Vector>:$bias);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = [{
+    $x `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_SplitOp : Mamba_Op<"split", [Pure]> {
+  let summary = "Cuts the channels of activations into adjacent parts";
+  let description = [{
+    Example:
+    ```mlir
+    %z, %xbc, %dt = mamba.split %zxbcdt : tensor<?x358xf32> -> tensor<?x144xf32>, tensor<?x208xf32>, tensor<?x6xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x);
+  let results = (outs Variadic<Mamba_Activations>:$parts);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($parts)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure]> {
+  let summary = "Causal depthwise convolution over each sequence, then SiLU";
+  let description = [{
+    With the state's rows in front of the sequence's first token,
+    `y[t][c] = SiLU(Σ_w x[t − (d_conv − 1) + w][c] · weight[w][c] + bias[c])`:
+    the last tap is the newest token. The new state is the last `d_conv − 1`
+    raw inputs.
+
+    Example:
+    ```mlir
+    %y, %state1 = mamba.causal_conv %x, %state, %w, %seqs bias %b
+       : (tensor<?x208xf32>, tensor<?x3x208xf32>, tensor<4x208xf32>, !mamba.sequences, tensor<208xf32>)
+         -> (tensor<?x208xf32>, tensor<?x3x208xf32>)
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_ConvState:$state,
+                       2DTensorOf<[F32]>:$weight, Mamba_Sequences:$seqs,
+                       Optional<Mamba_Vector>:$bias);
+  let results = (outs Mamba_Activations:$y, Mamba_ConvState:$new_state);
+  let assemblyFormat = [{
+    $x `,` $state `,` $weight `,` $seqs (`bias` $bias^)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure]> {
+  let summary = "The Mamba-2 recurrence over each sequence";
+  let description = [{
+    `xbc` holds x [H][P], B [G][S] and C [G][S] after the convolution; head `h`
+    uses group `h / (H / G)`. For each token of each sequence:
+
+    ```
+    δ[h]       = clamp(softplus(dt[h] + dt_bias[h]), dt_min, dt_max)   softplus(v) = v for v > 20
+    s[h][n][p] = exp(δ[h] · A[h]) · s[h][n][p] + δ[h] · x[h][p] · B[g][n]
+    y[h][p]    = Σ_n s[h][n][p] · C[g][n] + D[h] · x[h][p]
+    ```
+    (Mamba-2, arXiv 2405.21060.) A is negative: −exp(A_log).
+
+    Example:
+    ```mlir
+    %y, %state1 = mamba.selective_scan %xbc, %dt, %state, %dt_bias, %A, %D, %seqs
+        {groups = 2 : i64, dt_min = 0.0 : f32, dt_max = 0x7F800000 : f32}
+        : (tensor<?x208xf32>, tensor<?x6xf32>, tensor<?x6x16x24xf32>, tensor<6xf32>, tensor<6xf32>,
+           tensor<6xf32>, !mamba.sequences) -> (tensor<?x144xf32>, tensor<?x6x16x24xf32>)
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$xbc, Mamba_Activations:$dt, Mamba_SSMState:$state,
+                       Mamba_Vector:$dt_bias, Mamba_Vector:$A, Mamba_Vector:$D,
+                       Mamba_Sequences:$seqs,
+                       I64Attr:$groups, F32Attr:$dt_min, F32Attr:$dt_max);
+  let results = (outs Mamba_Activations:$y, Mamba_SSMState:$new_state);
+  let assemblyFormat = [{
+    $xbc `,` $dt `,` $state `,` $dt_bias `,` $A `,` $D `,` $seqs attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_AddOp : Mamba_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+  let summary = "Elementwise sum, of the residual stream and a mixer's output";
+  let description = [{
+    Example:
+    ```mlir
+    %y = mamba.add %a, %b : tensor<?x72xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$lhs, Mamba_Activations:$rhs);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($y)";
+}
+
+def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "The tokens whose logits are wanted: y[r] = x[rows[r]]";
+  let description = [{
+    Example:
+    ```mlir
+    %y = mamba.select_rows %x, %rows : tensor<?x72xf32>, tensor<?xi32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_Indices:$rows);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = "$x `,` $rows attr-dict `:` type($x) `,` type($rows)";
+  let hasVerifier = 1;
+}
+
+def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure]> {
+  let summary = "Logits: y = x·Wᵀ, W the vocabulary's rows";
+  let description = [{
+    Example:
+    ```mlir
+    %logits = mamba.lm_head %x, %w : tensor<?x72xf32>, tensor<1000x72xf16> -> tensor<?x1000xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_Matrix:$weight);
+  let results = (outs Mamba_Activations:$logits);
+  let assemblyFormat = "$x `,` $weight attr-dict `:` type($x) `,` type($weight) `->` type($logits)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Fused operations: what kernels are made from
+//===----------------------------------------------------------------------===//
+
+def Mamba_FusedLinearOp : Mamba_Op<"fused_linear", [Pure, AttrSizedOperandSegments]> {
+  let summary = "A 1-bit or dense linear with its prologue and epilogue";
+  let description = [{
+    ```
+    x_t  = x[rows[t]] if `rows` is given, else x[t]
+    x̂    = x_t / sqrt(mean over its group + eps)     if norm_groups > 0, else x_t
+    v    = x̂ ⊙ norm_weight
+    τ    = Σ_k x̂[k] · shift_weight[k]
+    a[o] = scale · Σ_k signs[o][k] · q[k], (q, scale) = quantize(v)   if activation_bits < 32
+           Σ_k W[o][k] · v[k]                                         if activation_bits = 32
+    y[o] = row_scale[o] · a[o] + row_shift[o] · τ + bias[o] + residual[t][o]
+    ```
+    An absent `row_scale` or `row_shift` counts as 1, any other absent term as
+    0. Quantised activations go with `!mamba.bits` alone.
+
+    Example:
+    ```mlir
+    %y = mamba.fused_linear %x, %w norm_weight %nw shift_weight %sw residual %r
+        {activation_bits = 16 : i64, norm_groups = 1 : i64, eps = 1.0e-5 : f32}
+        : (tensor<?x72xf32>, !mamba.bits<352x72>, tensor<72xf32>, tensor<72xf32>, tensor<?x352xf32>)
+        -> tensor<?x352xf32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$x, Mamba_LinearWeight:$weight,
+                       Optional<Mamba_Indices>:$rows,
+                       Optional<Mamba_Vector>:$norm_weight, Optional<Mamba_Vector>:$shift_weight,
+                       Optional<Mamba_Vector>:$row_scale, Optional<Mamba_Vector>:$row_shift,
+                       Optional<Mamba_Vector>:$bias, Optional<Mamba_Activations>:$residual,
+                       DefaultValuedAttr<I64Attr, "32">:$activation_bits,
+                       DefaultValuedAttr<I64Attr, "0">:$norm_groups,
+                       DefaultValuedAttr<F32Attr, "0.0f">:$eps);
+  let results = (outs Mamba_Activations:$y);
+  let assemblyFormat = [{
+    $x `,` $weight oilist(`rows` $rows | `norm_weight` $norm_weight | `shift_weight` $shift_weight
+      | `row_scale` $row_scale | `row_shift` $row_shift | `bias` $bias | `residual` $residual)
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Mamba_ScanOp : Mamba_Op<"scan", [Pure]> {
+  let summary = "Convolution, selective scan and gate in one";
+  let description = [{
+    Splits `zxbcdt` into z, xBC and dt and computes
+    `y = selective_scan(causal_conv(xBC), dt) ⊙ SiLU(z)`.
+
+    Example:
+    ```mlir
+    %y, %conv1, %ssm1 = mamba.scan %zxbcdt, %conv, %ssm, %conv_w, %dt_bias, %A, %D, %seqs conv_bias %cb
+        {groups = 2 : i64, dt_min = 0.0 : f32, dt_max = 0x7F800000 : f32}
+        : (tensor<?x358xf32>, tensor<?x3x208xf32>, tensor<?x6x16x24xf32>, tensor<4x208xf32>,
+           tensor<6xf32>, tensor<6xf32>, tensor<6xf32>, !mamba.sequences, tensor<208xf32>)
+        -> (tensor<?x144xf32>, tensor<?x3x208xf32>, tensor<?x6x16x24xf32>)
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$zxbcdt, Mamba_ConvState:$conv_state,
+                       Mamba_SSMState:$ssm_state, 2DTensorOf<[F32]>:$conv_weight,
+                       Mamba_Vector:$dt_bias, Mamba_Vector:$A, Mamba_Vector:$D,
+                       Mamba_Sequences:$seqs, Optional<Mamba_Vector>:$conv_bias,
+                       I64Attr:$groups, F32Attr:$dt_min, F32Attr:$dt_max);
+  let results = (outs Mamba_Activations:$y, Mamba_ConvState:$new_conv_state,
+                      Mamba_SSMState:$new_ssm_state);
+  let assemblyFormat = [{
+    $zxbcdt `,` $conv_state `,` $ssm_state `,` $conv_weight `,` $dt_bias `,` $A `,` $D `,` $seqs
+    (`conv_bias` $conv_bias^)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // MAMBIT_DIALECTS_MAMBA_MAMBAOPS_TD
