@@ -1,0 +1,30 @@
+//===- Error.h - the runtime's exception -------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===-----------------------------------------------------------------===//
+
+#ifndef MAMBIT_RUNTIME_ERROR_H
+#define MAMBIT_RUNTIME_ERROR_H
+
+#include <sstream>
+#include <stdexcept>
+
+namespace mambit {
+
+/// Thrown by the runtime part. The message is lower case without a full stop
+/// and names the thing, what was expected and what was found.
+class Error : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Throws an Error whose message is `parts`, streamed one after another.
+template <typename... Parts>
+[[noreturn]] void fail(const Parts &...parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  throw Error(message.str());
+}
+
+} // namespace mambit
+
+#endif // MAMBIT_RUNTIME_ERROR_H

@@ -1,0 +1,53 @@
+//===- Recipe.h - makes weights from a checkpoint ----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===-----------------------------------------------------------------===//
+
+#ifndef MAMBIT_RUNTIME_ARTIFACT_RECIPE_H
+#define MAMBIT_RUNTIME_ARTIFACT_RECIPE_H
+
+#include "runtime/artifact/Layout.h"
+#include "runtime/artifact/Writer.h"
+
+#include <memory>
+
+namespace mambit::artifact {
+
+/// A tensor of a checkpoint.
+struct TensorView {
+  DType dtype = DType::f32;
+  Shape shape;
+  std::vector<int64_t> strides; // in elements; empty: contiguous
+  const void *data = nullptr;
+  std::string file; // where it was found; empty: where it was sought
+  /// Keeps the bytes; when the last copy goes they are not needed any more.
+  std::shared_ptr<const void> owner;
+};
+
+/// Where packing gets its tensors from.
+class TensorSource {
+public:
+  virtual ~TensorSource() = default;
+
+  /// Finds a tensor, or throws Error. Called twice for each source of a weight,
+  /// so reading is best left to whoever touches the data.
+  virtual TensorView find(const std::string &file, const std::string &key) = 0;
+};
+
+/// Checks that a recipe makes what its weight declares. Throws Error.
+void verifyRecipe(const WeightT &weight);
+
+struct RecipeResult {
+  uint64_t zeros = 0; // exact zeros among the signs, for layout zeros
+};
+
+/// Executes the recipe of a weight and writes the weight's bytes to `sink`, a
+/// row tile at a time. `sources` are the weight's. A value that is not finite,
+/// in a source or in the result, is an error that names the key. `progress`, if
+/// given, is told how many elements of the result have been added.
+RecipeResult executeRecipe(const WeightT &weight,
+                           const std::vector<TensorView> &sources, Sink &sink,
+                           const std::function<void(uint64_t)> &progress = {});
+
+} // namespace mambit::artifact
+
+#endif // MAMBIT_RUNTIME_ARTIFACT_RECIPE_H
