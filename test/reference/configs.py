@@ -7,11 +7,11 @@ tile or power of two divides.
 """
 
 CONFIGS = {
-    # The plain case, small.
+    # The plain case.
     "official-column": dict(
         d_model=128, headdim=64, d_state=32, negative_scales=True, zeros=20
     ),
-    # d_model 72, 9 heads of 32 channels; most scales negative or zero weights.
+    # 9 heads of 32 channels; thousands of zeros.
     "official-zeros": dict(
         d_model=72, expand=4, d_state=24, zeros=2000, negative_scales=True, dtype="f16"
     ),
@@ -25,14 +25,14 @@ CONFIGS = {
         d_model=200, headdim=40, ngroups=2, d_conv=2, scale_pattern="single",
         negative_scales=True, pickle="views", pad_vocab=16,
     ),
-    # Patterns that differ between the matrices and between scale and shift.
+    # Patterns that differ between the matrices, and between scale and shift.
     "official-mixed": dict(
         d_model=80, ngroups=5, n_layer=3, scale_pattern="row,column",
         shift_pattern="single,row", dtype="f16", shards=3, zeros=5, untied=True,
     ),
-    # The same tensors in safetensors: no lm_head, it is tied.
+    # In safetensors a tied lm_head has no key.
     "official-safetensors": dict(
-        d_model=112, d_state=24, ngroups=1, dtype="bf16", container="safetensors",
+        d_model=112, d_state=24, dtype="bf16", container="safetensors",
         dt_limit=(0.005, 0.3), infinity="bare", zeros=3,
     ),
     "dense-groups": dict(
