@@ -7,9 +7,10 @@
 
 include "dialects/mamba/MambaDialect.td"
 include "mlir/IR/AttrTypeBase.td"
-include "mlir/IR/EnumAttr.td"
+include "mlir/IR/TensorEncoding.td"
 
-class Mamba_Attr<string name, string attrMnemonic> : AttrDef<MambaDialect, name> {
+class Mamba_Attr<string name, string attrMnemonic, list<Trait> traits = []>
+    : AttrDef<MambaDialect, name, traits> {
   let mnemonic = attrMnemonic;
 }
 
@@ -35,7 +36,8 @@ def Mamba_BitTileAttr : Mamba_Attr<"BitTile", "bit_tile"> {
   let genVerifyDecl = 1;
 }
 
-def Mamba_InterleaveAttr : Mamba_Attr<"Interleave", "interleave"> {
+def Mamba_InterleaveAttr : Mamba_Attr<"Interleave", "interleave", [
+    DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "Layout of a dense matrix: adjacent rows interleaved";
   let description = [{
     Encoding of a rank-2 tensor type `[n][k]`: it lies in memory as
@@ -62,6 +64,7 @@ def Mamba_SourceAttr : Mamba_Attr<"Source", "source"> {
                         StringRefParameter<"key in the file">:$key,
                         "::mlir::RankedTensorType":$type);
   let assemblyFormat = "`<` $file `,` $key `:` $type `>`";
+  let genVerifyDecl = 1;
 }
 
 def Mamba_SignAttr : Mamba_Attr<"Sign", "sign"> {

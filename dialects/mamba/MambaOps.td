@@ -21,20 +21,39 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 class Mamba_Op<string mnemonic, list<Trait> traits = []>
     : Op<MambaDialect, mnemonic, traits>;
 
+def Mamba_NamedResults : DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>;
+
 //===----------------------------------------------------------------------===//
 // Kinds of operands
 //===----------------------------------------------------------------------===//
 
-def Mamba_Activations : 2DTensorOf<[F32]>;          // [T][features]
-def Mamba_Quantized : 2DTensorOf<[I8, I16]>;        // [T][K]
-def Mamba_TokenScalars : 1DTensorOf<[F32]>;         // [T]
-def Mamba_Indices : 1DTensorOf<[I32]>;              // token ids, rows
-def Mamba_Vector : 1DTensorOf<[F32]>;               // weights by channel or head
-def Mamba_Matrix : 2DTensorOf<[F32, F16, BF16]>;    // dense weights
+// A tensor whose leading dimension is dynamic (tokens, sequences, rows or
+// slots) and whose others are static.
+class Mamba_Packed<int rank, list<Type> elements, string what>
+    : ConfinedType<AnyTypeOf<[TensorRankOf<elements, [rank]>]>,
+                   [CPred<"::mambit::mamba::isPacked($_self)">], what,
+                   "::mlir::RankedTensorType">;
+
+// A tensor of weights: all dimensions static.
+class Mamba_Static<int rank, list<Type> elements, string what>
+    : ConfinedType<AnyTypeOf<[TensorRankOf<elements, [rank]>]>,
+                   [CPred<"::llvm::cast<::mlir::ShapedType>($_self).hasStaticShape()">],
+                   what, "::mlir::RankedTensorType">;
+
+def Mamba_Activations : Mamba_Packed<2, [F32], "activations tensor<?xKxf32>">;
+def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations tensor<?xKxi8> or tensor<?xKxi16>">;
+def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token tensor<?xf32>">;
+def Mamba_Indices : Mamba_Packed<1, [I32], "indices tensor<?xi32>">;
+def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state tensor<?xWxCxf32>">;
+def Mamba_SSMState : Mamba_Packed<4, [F32], "SSM state tensor<?xHxSxPxf32>">;
+def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights tensor<Nxf32>">;
+def Mamba_ConvWeight : Mamba_Static<2, [F32], "convolution weight tensor<WxCxf32>">;
+def Mamba_Matrix : Mamba_Static<2, [F32, F16, BF16], "dense matrix of f32, f16 or bf16">;
+def Mamba_Single : Mamba_Static<0, [F32], "single tensor<f32>">;
+def Mamba_RowOrColumn : Mamba_Static<2, [F32], "row or column of scales">;
 def Mamba_LinearWeight : AnyTypeOf<[Mamba_Bits, Mamba_Matrix]>;
-def Mamba_Scales : AnyTypeOf<[0DTensorOf<[F32]>, 2DTensorOf<[F32]>]>;
-def Mamba_ConvState : 3DTensorOf<[F32]>;            // [slot][d_conv - 1][C]
-def Mamba_SSMState : 4DTensorOf<[F32]>;             // [slot][H][S][P]
+def Mamba_Scales : AnyTypeOf<[Mamba_Single, Mamba_RowOrColumn], "",
+                             "::mlir::RankedTensorType">;
 
 //===----------------------------------------------------------------------===//
 // Weights
@@ -58,6 +77,7 @@ def Mamba_WeightsOp : Mamba_Op<"weights", [
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let skipDefaultBuilders = 1;
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name)>];
+  let hasRegionVerifier = 1;
 }
 
 def Mamba_WeightOp : Mamba_Op<"weight", [Symbol]> {
@@ -84,8 +104,7 @@ def Mamba_WeightOp : Mamba_Op<"weight", [Symbol]> {
 }
 
 def Mamba_GetWeightOp : Mamba_Op<"get_weight", [
-    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>, Mamba_NamedResults]> {
   let summary = "The value of a weight";
   let description = [{
     The result has the weight's type, or the same type with a layout.
@@ -105,7 +124,7 @@ def Mamba_GetWeightOp : Mamba_Op<"get_weight", [
 //===----------------------------------------------------------------------===//
 
 def Mamba_BlockOp : Mamba_Op<"block", [
-    Pure, AllTypesMatch<["x", "y"]>, AllTypesMatch<["conv_state", "new_conv_state"]>,
+    Pure, Mamba_NamedResults, AllTypesMatch<["x", "y"]>, AllTypesMatch<["conv_state", "new_conv_state"]>,
     AllTypesMatch<["ssm_state", "new_ssm_state"]>,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "One residual Mamba-2 block: x + mixer(rms_norm(x))";
@@ -144,7 +163,7 @@ def Mamba_BlockOp : Mamba_Op<"block", [
 // What a block expands to
 //===----------------------------------------------------------------------===//
 
-def Mamba_EmbeddingOp : Mamba_Op<"embedding", [Pure]> {
+def Mamba_EmbeddingOp : Mamba_Op<"embedding", [Pure, Mamba_NamedResults]> {
   let summary = "Rows of the embedding table: y[t] = table[ids[t]]";
   let description = [{
     Example:
@@ -158,7 +177,7 @@ def Mamba_EmbeddingOp : Mamba_Op<"embedding", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure]> {
+def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure, Mamba_NamedResults]> {
   let summary = "RMSNorm by groups of channels, with an optional weighted sum of the result";
   let description = [{
     With `x̂[t][k] = x[t][k] / sqrt(mean(x[t][j]² over the group of k) + eps)`:
@@ -182,7 +201,7 @@ def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure]> {
+def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure, Mamba_NamedResults]> {
   let summary = "rms_norm(x ⊙ SiLU(z))";
   let description = [{
     The gate comes first, then the norm by groups, as in mamba_ssm's
@@ -205,7 +224,7 @@ def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mamba_QuantizeOp : Mamba_Op<"quantize", [Pure]> {
+def Mamba_QuantizeOp : Mamba_Op<"quantize", [Pure, Mamba_NamedResults]> {
   let summary = "Activations to 8- or 16-bit fixed point, one scale a token";
   let description = [{
     `top` is 127 for i8 and 32639 = 127·256 + 127 for i16, so that a value is
@@ -239,8 +258,7 @@ def Mamba_BitLinearOp : Mamba_Op<"bit_linear", [Pure, AttrSizedOperandSegments]>
   let description = [{
     FBI-Linear: `W = scale ⊙ signs + shift`, `y = x·Wᵀ + bias`. `scale` and
     `shift` are by column (`tensor<1xK>`), by row (`tensor<Nx1>`) or single
-    (`tensor<f32>`), each recognised by its shape (at N = 1 or K = 1 the
-    column form wins; the meaning is the same).
+    (`tensor<f32>`), each recognised by its shape.
 
     Two optional operands are what passes make of it:
     `act_scale[t]` multiplies the product of quantised activations, and
@@ -308,7 +326,7 @@ def Mamba_SplitOp : Mamba_Op<"split", [Pure]> {
   let hasFolder = 1;
 }
 
-def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure]> {
+def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure, Mamba_NamedResults]> {
   let summary = "Causal depthwise convolution over each sequence, then SiLU";
   let description = [{
     With the state's rows in front of the sequence's first token,
@@ -324,7 +342,7 @@ def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure]> {
     ```
   }];
   let arguments = (ins Mamba_Activations:$x, Mamba_ConvState:$state,
-                       2DTensorOf<[F32]>:$weight, Mamba_Sequences:$seqs,
+                       Mamba_ConvWeight:$weight, Mamba_Sequences:$seqs,
                        Optional<Mamba_Vector>:$bias);
   let results = (outs Mamba_Activations:$y, Mamba_ConvState:$new_state);
   let assemblyFormat = [{
@@ -334,7 +352,7 @@ def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure]> {
+def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure, Mamba_NamedResults]> {
   let summary = "The Mamba-2 recurrence over each sequence";
   let description = [{
     `xbc` holds x [H][P], B [G][S] and C [G][S] after the convolution; head `h`
@@ -367,7 +385,7 @@ def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Mamba_AddOp : Mamba_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+def Mamba_AddOp : Mamba_Op<"add", [Pure, Mamba_NamedResults, Commutative, SameOperandsAndResultType]> {
   let summary = "Elementwise sum, of the residual stream and a mixer's output";
   let description = [{
     Example:
@@ -380,7 +398,7 @@ def Mamba_AddOp : Mamba_Op<"add", [Pure, Commutative, SameOperandsAndResultType]
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($y)";
 }
 
-def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, AllTypesMatch<["x", "y"]>]> {
+def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, Mamba_NamedResults, AllTypesMatch<["x", "y"]>]> {
   let summary = "The tokens whose logits are wanted: y[r] = x[rows[r]]";
   let description = [{
     Example:
@@ -391,10 +409,9 @@ def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, AllTypesMatch<["x", "y"]
   let arguments = (ins Mamba_Activations:$x, Mamba_Indices:$rows);
   let results = (outs Mamba_Activations:$y);
   let assemblyFormat = "$x `,` $rows attr-dict `:` type($x) `,` type($rows)";
-  let hasVerifier = 1;
 }
 
-def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure]> {
+def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure, Mamba_NamedResults]> {
   let summary = "Logits: y = x·Wᵀ, W the vocabulary's rows";
   let description = [{
     Example:
@@ -452,7 +469,7 @@ def Mamba_FusedLinearOp : Mamba_Op<"fused_linear", [Pure, AttrSizedOperandSegmen
   let hasVerifier = 1;
 }
 
-def Mamba_ScanOp : Mamba_Op<"scan", [Pure]> {
+def Mamba_ScanOp : Mamba_Op<"scan", [Pure, Mamba_NamedResults]> {
   let summary = "Convolution, selective scan and gate in one";
   let description = [{
     Splits `zxbcdt` into z, xBC and dt and computes
@@ -468,7 +485,7 @@ def Mamba_ScanOp : Mamba_Op<"scan", [Pure]> {
     ```
   }];
   let arguments = (ins Mamba_Activations:$zxbcdt, Mamba_ConvState:$conv_state,
-                       Mamba_SSMState:$ssm_state, 2DTensorOf<[F32]>:$conv_weight,
+                       Mamba_SSMState:$ssm_state, Mamba_ConvWeight:$conv_weight,
                        Mamba_Vector:$dt_bias, Mamba_Vector:$A, Mamba_Vector:$D,
                        Mamba_Sequences:$seqs, Optional<Mamba_Vector>:$conv_bias,
                        I64Attr:$groups, F32Attr:$dt_min, F32Attr:$dt_max);
