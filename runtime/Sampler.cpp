@@ -1,0 +1,108 @@
+//===- Sampler.cpp - chooses the next token
+//--------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/Sampler.h"
+
+#include "runtime/Error.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace mambit;
+
+int32_t mambit::argmax(const float *logits, size_t count) {
+  size_t best = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::isnan(logits[i]))
+      fail("the logit of token ", i, " is not a number");
+    if (logits[i] > logits[best])
+      best = i;
+  }
+  return best;
+}
+
+Sampler::Sampler(const SamplerOptions &options)
+    : options(options), state(options.seed) {
+  if (!std::isfinite(options.temperature) || options.temperature < 0)
+    fail("expected a temperature of at least 0, found ", options.temperature);
+  if (!(options.topP >= 0 && options.topP <= 1))
+    fail("expected a top_p between 0 and 1, found ", options.topP);
+}
+
+/// SplitMix64 (Steele, Lea and Flood), of which the upper 53 bits are used.
+double Sampler::nextUniform() {
+  uint64_t z = state += 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  z ^= z >> 31;
+  return double(z >> 11) * 0x1p-53;
+}
+
+int32_t Sampler::sample(const float *logits, size_t count) {
+  size_t best = argmax(logits, count);
+  float highest = logits[best];
+  if (std::isinf(highest)) {
+    if (highest > 0)
+      fail("the logit of token ", best, " is infinite");
+    fail("no token is allowed: all logits are -infinity");
+  }
+  if (options.temperature == 0)
+    return best;
+
+  candidates.clear();
+  double total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    double weight =
+        std::exp((double(logits[i]) - highest) / double(options.temperature));
+    if (weight == 0)
+      continue;
+    candidates.push_back({weight, logits[i], int32_t(i)});
+    total += weight;
+  }
+
+  bool cutK = options.topK != 0 && options.topK < candidates.size();
+  bool cutP = options.topP > 0 && options.topP < 1;
+  if (cutK || cutP) {
+    // A heap gives the best first without ranking the many that are not kept.
+    auto ranksAfter = [](const Candidate &a, const Candidate &b) {
+      return a.logit != b.logit ? a.logit < b.logit : a.token > b.token;
+    };
+    std::make_heap(candidates.begin(), candidates.end(), ranksAfter);
+    kept.clear();
+    auto keepBest = [&] {
+      std::pop_heap(candidates.begin(), candidates.end(), ranksAfter);
+      kept.push_back(candidates.back());
+      candidates.pop_back();
+    };
+    if (cutK) {
+      total = 0;
+      for (uint32_t i = 0; i < options.topK; ++i) {
+        keepBest();
+        total += kept.back().weight;
+      }
+    }
+    if (cutP) {
+      double reach = total * double(options.topP), sum = 0;
+      size_t size = 0;
+      while (size == 0 || sum < reach) {
+        if (size == kept.size()) {
+          if (cutK || candidates.empty())
+            break;
+          keepBest();
+        }
+        sum += kept[size++].weight;
+      }
+      kept.resize(size);
+      total = sum;
+    }
+    candidates.swap(kept);
+  }
+
+  double target = nextUniform() * total, sum = 0;
+  for (const Candidate &candidate : candidates)
+    if ((sum += candidate.weight) > target)
+      return candidate.token;
+  return candidates.back().token;
+}
