@@ -1,0 +1,253 @@
+//===- Model.cpp - a model, its sessions, and running them
+//-----------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/Model.h"
+
+#include "runtime/Status.h"
+
+#include <algorithm>
+#include <numeric>
+
+using namespace mambit;
+using artifact::DType;
+
+//===----------------------------------------------------------------------===//
+// Opening
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+const artifact::Device &findDevice(const artifact::Artifact &artifact,
+                                   const std::string &kind) {
+  if (kind != "cpu")
+    failWith(MAMBIT_UNSUPPORTED, "unknown device '", kind,
+             "'; this runtime has: cpu");
+  if (const artifact::Device *device = artifact.device(kind))
+    return *device;
+  std::string kinds;
+  for (const artifact::Device *device : *artifact.index().devices())
+    kinds += (kinds.empty() ? "" : ", ") + device->kind()->str();
+  failWith(MAMBIT_UNSUPPORTED, "the artifact has no code for device '", kind,
+           "'; it has: ", kinds.empty() ? "none" : kinds);
+}
+
+using Ports = flatbuffers::Vector<flatbuffers::Offset<artifact::Port>>;
+
+const artifact::Port &findPort(const artifact::Program &program,
+                               const Ports &ports, const char *name,
+                               DType dtype, artifact::Dim dim) {
+  for (const artifact::Port *port : ports) {
+    if (port->name()->str() != name)
+      continue;
+    if (port->dtype() != dtype || port->dim() != dim)
+      fail("'", name, "' of program '", program.name()->str(), "' is ",
+           artifact::EnumNameDType(port->dtype()), " led by ",
+           artifact::EnumNameDim(port->dim()), ", expected ",
+           artifact::EnumNameDType(dtype), " led by ",
+           artifact::EnumNameDim(dim));
+    return *port;
+  }
+  fail("program '", program.name()->str(), "' has no '", name, "'");
+}
+
+} // namespace
+
+Model::Program Model::findProgram(const char *name) const {
+  for (unsigned i = 0; i < tables.programs()->size(); ++i) {
+    const artifact::Program &program = *tables.programs()->Get(i);
+    if (program.name()->str() != name)
+      continue;
+    Program found;
+    found.index = i;
+    found.capacity = {program.max_tokens(), program.max_sequences(),
+                      program.max_rows()};
+    // fixed + one int32 for each unit of `dim`.
+    auto input = [&](const char *port, artifact::Dim dim, uint64_t fixed) {
+      const artifact::Port &result =
+          findPort(program, *program.inputs(), port, DType::i32, dim);
+      if (result.fixed_bytes() != fixed || result.bytes_per_dim() != 4)
+        fail("'", port, "' of program '", name, "' has ", result.fixed_bytes(),
+             " + ", result.bytes_per_dim(), " bytes a unit, expected ", fixed,
+             " + 4");
+      return result.offset();
+    };
+    found.ids = input("ids", artifact::Dim::tokens, 0);
+    found.offsets = input("offsets", artifact::Dim::sequences, 4);
+    found.slots = input("slots", artifact::Dim::sequences, 0);
+    found.rows = input("rows", artifact::Dim::rows, 0);
+    const artifact::Port &logits = findPort(
+        program, *program.outputs(), "logits", DType::f32, artifact::Dim::rows);
+    if (logits.fixed_bytes() != 0 || logits.bytes_per_dim() == 0 ||
+        logits.bytes_per_dim() % sizeof(float) != 0)
+      fail("'logits' of program '", name, "' has ", logits.fixed_bytes(), " + ",
+           logits.bytes_per_dim(), " bytes a row");
+    found.logits = logits.offset();
+    found.vocab = logits.bytes_per_dim() / sizeof(float);
+    return found;
+  }
+  fail("the artifact has no program '", name, "'");
+}
+
+std::shared_ptr<Model> Model::open(const std::string &path,
+                                   const ModelOptions &options) {
+  artifact::VerifyOptions verify;
+  verify.weightChecksums = options.verifyWeights;
+  artifact::Artifact artifact = artifact::Artifact::open(path, verify);
+  try {
+    if (artifact.isSkeleton())
+      fail("is a skeleton: its weights are yet to be attached");
+    return std::shared_ptr<Model>(new Model(std::move(artifact), options));
+  } catch (const StatusError &error) {
+    failWith(error.status, path, ": ", error.what());
+  } catch (const Error &error) {
+    fail(path, ": ", error.what());
+  }
+}
+
+Model::Model(artifact::Artifact artifact, const ModelOptions &options)
+    : file(std::move(artifact)), tables(findDevice(file, options.device)),
+      prefill(findProgram("prefill")), decode(findProgram("decode")),
+      vocab(prefill.vocab), slots(options.maxSessions) {
+  const artifact::ModelConfig *config = file.index().config();
+  if (decode.vocab != vocab || (config && config->vocab() != vocab))
+    fail("rows of logits have ", vocab, " floats in prefill and ", decode.vocab,
+         " in decode, for a vocabulary of ", config ? config->vocab() : vocab);
+  if (const artifact::Tokenizer *tokenizer = file.index().tokenizer()) {
+    if (tokenizer->kind()->str() != "sentencepiece")
+      failWith(MAMBIT_UNSUPPORTED, "unknown kind of tokenizer '",
+               tokenizer->kind()->str(), "'");
+    artifact::Bytes bytes = file.section(tokenizer->section());
+    text.emplace(std::string_view(reinterpret_cast<const char *>(bytes.data),
+                                  bytes.size),
+                 vocab);
+  }
+  DeviceOptions deviceOptions;
+  deviceOptions.target = options.target;
+  deviceOptions.threads = options.threads;
+  deviceOptions.slots = slots;
+  machine = createCpuDevice(file, tables, deviceOptions);
+  targetName = machine->target();
+  for (unsigned slot = slots; slot-- > 0;)
+    freeSlots.push_back(slot);
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+bool Model::forward(const Batch &batch) {
+  for (const Piece &piece : dividePieces(batch.offsets, batch.which,
+                                         prefill.capacity, decode.capacity))
+    if (!runPiece(piece, batch))
+      return false;
+  return true;
+}
+
+bool Model::runPiece(const Piece &piece, const Batch &batch) {
+  std::vector<int32_t> ids, offsets{0}, slots, rows;
+  for (const Segment &segment : piece.segments) {
+    for (size_t i = 0; i < segment.rows; ++i)
+      rows.push_back(ids.size() + (segment.firstRow - segment.begin) + i);
+    const int32_t *begin = batch.tokens + segment.begin;
+    ids.insert(ids.end(), begin, begin + segment.count);
+    offsets.push_back(ids.size());
+    slots.push_back(batch.sessions[segment.sequence]->slot);
+  }
+  const Program &program = piece.decode ? decode : prefill;
+  Extents extents{int64_t(ids.size()), int64_t(slots.size()),
+                  int64_t(rows.size())};
+
+  std::lock_guard<std::mutex> lock(mutex);
+  if (batch.stop())
+    return false;
+  auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
+    machine->copyIn(offset, values.data(), values.size() * sizeof(int32_t));
+  };
+  copyIn(program.ids, ids);
+  copyIn(program.offsets, offsets);
+  copyIn(program.slots, slots);
+  copyIn(program.rows, rows);
+
+  for (const Segment &segment : piece.segments)
+    batch.sessions[segment.sequence]->torn = true;
+  if (!machine->run(program.index, extents, batch.stop))
+    return false;
+  uint64_t source = program.logits;
+  for (const Segment &segment : piece.segments) {
+    if (segment.rows == 0)
+      continue;
+    size_t row =
+        batch.which == MAMBIT_LOGITS_ALL ? segment.firstRow : segment.sequence;
+    uint64_t bytes = segment.rows * vocab * sizeof(float);
+    machine->copyOut(source, batch.logits + row * vocab, bytes);
+    source += bytes;
+  }
+  for (const Segment &segment : piece.segments) {
+    Session &session = *batch.sessions[segment.sequence];
+    session.tokens += segment.count;
+    session.torn = false;
+  }
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Sessions
+//===----------------------------------------------------------------------===//
+
+unsigned Model::takeSlot() {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (freeSlots.empty())
+    failWith(MAMBIT_OUT_OF_RESOURCES, "all ", slots,
+             " sessions of the model are in use");
+  unsigned slot = freeSlots.back();
+  freeSlots.pop_back();
+  return slot;
+}
+
+void Model::returnSlot(unsigned slot) {
+  std::lock_guard<std::mutex> lock(mutex);
+  machine->zeroSlot(slot);
+  freeSlots.push_back(slot);
+}
+
+Session::Session(std::shared_ptr<Model> model)
+    : owner(std::move(model)), slot(owner->takeSlot()) {}
+
+Session::~Session() { owner->returnSlot(slot); }
+
+Session::Use::Use(const Session &session) : session(&session) {
+  if (session.busy.exchange(true, std::memory_order_acquire))
+    failWith(MAMBIT_BUSY, "the session is in use by another call");
+}
+
+Session::Use::~Use() {
+  if (session)
+    session->busy.store(false, std::memory_order_release);
+}
+
+std::unique_ptr<Session> Session::fork() const {
+  Use use(*this);
+  uint64_t at = position();
+  auto copy = std::make_unique<Session>(owner);
+  std::lock_guard<std::mutex> lock(owner->mutex);
+  owner->machine->copySlot(slot, copy->slot);
+  copy->tokens = at;
+  return copy;
+}
+
+void Session::reset() {
+  Use use(*this);
+  std::lock_guard<std::mutex> lock(owner->mutex);
+  owner->machine->zeroSlot(slot);
+  tokens = 0;
+  torn = false;
+}
+
+uint64_t Session::position() const {
+  if (torn)
+    failWith(MAMBIT_INVALID_STATE,
+             "the session was stopped inside a token and is to be reset");
+  return tokens;
+}

@@ -1,0 +1,128 @@
+//===- Model.h - a model, its sessions, and running them ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===-----------------------------------------------------------------===//
+
+#ifndef MAMBIT_RUNTIME_MODEL_H
+#define MAMBIT_RUNTIME_MODEL_H
+
+#include "runtime/Pieces.h"
+#include "runtime/device/Device.h"
+#include "runtime/text/Tokenizer.h"
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace mambit {
+
+class Session;
+
+struct ModelOptions {
+  std::string device = "cpu";
+  std::string target;
+  unsigned threads = 0;
+  unsigned maxSessions = 64;
+  bool verifyWeights = false;
+};
+
+/// A call of mambit_forward.
+struct Batch {
+  std::vector<Session *> sessions; // of one model, each once
+  const int32_t *tokens;
+  std::vector<size_t> offsets;
+  mambit_logits which;
+  float *logits;
+  std::function<bool()> stop;
+};
+
+/// An open artifact on a device. Knows no architecture: it runs the artifact's
+/// programs. Safe to use from several threads; pieces take turns on the device.
+class Model {
+public:
+  static std::shared_ptr<Model> open(const std::string &path,
+                                     const ModelOptions &options);
+
+  const artifact::Artifact &artifact() const { return file; }
+  const artifact::Device &deviceTables() const { return tables; }
+  const Device &device() const { return *machine; }
+  const std::optional<Tokenizer> &tokenizer() const { return text; }
+  const std::string &target() const { return targetName; }
+  size_t vocabSize() const { return vocab; }
+  unsigned maxSessions() const { return slots; }
+  const Capacity &prefillCapacity() const { return prefill.capacity; }
+  const Capacity &decodeCapacity() const { return decode.capacity; }
+
+  /// Runs a checked batch; false if it was stopped.
+  bool forward(const Batch &batch);
+
+private:
+  friend class Session;
+
+  /// A program and where its inputs and outputs lie in the arena.
+  struct Program {
+    size_t index;
+    Capacity capacity;
+    uint64_t ids, offsets, slots, rows, logits;
+    uint64_t vocab;
+  };
+
+  Model(artifact::Artifact artifact, const ModelOptions &options);
+  Program findProgram(const char *name) const;
+  bool runPiece(const Piece &piece, const Batch &batch);
+
+  // Slots are zero when they are free.
+  unsigned takeSlot();
+  void returnSlot(unsigned slot);
+
+  artifact::Artifact file;
+  const artifact::Device &tables;
+  Program prefill, decode;
+  size_t vocab;
+  std::optional<Tokenizer> text;
+  unsigned slots;
+  std::unique_ptr<Device> machine;
+  std::string targetName;
+  std::mutex mutex; // of the device and the free slots
+  std::vector<unsigned> freeSlots;
+};
+
+/// The state of one sequence: a slot of the device's pool.
+class Session {
+public:
+  explicit Session(std::shared_ptr<Model> model);
+  ~Session();
+  Session(const Session &) = delete;
+  Session &operator=(const Session &) = delete;
+
+  /// Marks a session as in use; throws MAMBIT_BUSY if it is.
+  class Use {
+  public:
+    explicit Use(const Session &session);
+    Use(Use &&other) : session(std::exchange(other.session, nullptr)) {}
+    ~Use();
+
+  private:
+    const Session *session;
+  };
+
+  Model &model() const { return *owner; }
+  std::unique_ptr<Session> fork() const;
+  void reset();
+
+  /// Throws MAMBIT_INVALID_STATE if the session was stopped inside a piece.
+  uint64_t position() const;
+
+private:
+  friend class Model;
+
+  std::shared_ptr<Model> owner;
+  unsigned slot;
+  uint64_t tokens = 0;
+  bool torn = false; // the state is between two tokens
+  mutable std::atomic<bool> busy{false};
+};
+
+} // namespace mambit
+
+#endif // MAMBIT_RUNTIME_MODEL_H
