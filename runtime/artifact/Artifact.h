@@ -5,17 +5,12 @@
 #ifndef MAMBIT_RUNTIME_ARTIFACT_ARTIFACT_H
 #define MAMBIT_RUNTIME_ARTIFACT_ARTIFACT_H
 
+#include "runtime/artifact/MappedFile.h"
 #include "runtime/artifact/Verify.h"
 
 #include <string>
 
 namespace mambit::artifact {
-
-/// A range of bytes that someone else owns.
-struct Bytes {
-  const uint8_t *data = nullptr;
-  size_t size = 0;
-};
 
 /// A verified artifact, mapped read-only. Everything it gives lives as long as
 /// it does; several threads may read it. Whoever replaces the file does so by
@@ -26,13 +21,9 @@ public:
   static Artifact open(const std::string &path,
                        const VerifyOptions &options = {});
 
-  Artifact(Artifact &&other) noexcept;
-  Artifact &operator=(Artifact &&other) noexcept;
-  ~Artifact();
-
   const std::string &path() const { return filePath; }
   const Index &index() const { return *root; }
-  uint64_t fileSize() const { return mapping.size; }
+  uint64_t fileSize() const { return file.bytes().size; }
   uint16_t minorVersion() const;
 
   /// Bytes of a section, as indexed by the tables.
@@ -48,11 +39,12 @@ public:
   bool isSkeleton() const;
 
 private:
-  Artifact() = default;
+  Artifact(std::string path, MappedFile file, const Index &index)
+      : filePath(std::move(path)), file(std::move(file)), root(&index) {}
 
   std::string filePath;
-  Bytes mapping;
-  const Index *root = nullptr;
+  MappedFile file;
+  const Index *root;
 };
 
 } // namespace mambit::artifact

@@ -23,8 +23,9 @@ public:
   void update(const void *data, size_t size);
   uint64_t value() const;
 
-private:
   struct State;
+
+private:
   std::unique_ptr<State> state;
 };
 

@@ -12,7 +12,7 @@
 
 namespace mambit::artifact {
 
-/// A tensor of a checkpoint.
+/// A tensor of a checkpoint. Its elements need not be aligned.
 struct TensorView {
   DType dtype = DType::f32;
   Shape shape;
@@ -36,17 +36,17 @@ public:
 /// Checks that a recipe makes what its weight declares. Throws Error.
 void verifyRecipe(const WeightT &weight);
 
-struct RecipeResult {
-  uint64_t zeros = 0; // exact zeros among the signs, for layout zeros
-};
+/// The same, and that tensors fit the weight's sources.
+void verifySources(const WeightT &weight, const std::vector<TensorView> &views);
 
-/// Executes the recipe of a weight and writes the weight's bytes to `sink`, a
-/// row tile at a time. `sources` are the weight's. A value that is not finite,
-/// in a source or in the result, is an error that names the key. `progress`, if
-/// given, is told how many elements of the result have been added.
-RecipeResult executeRecipe(const WeightT &weight,
-                           const std::vector<TensorView> &sources, Sink &sink,
-                           const std::function<void(uint64_t)> &progress = {});
+/// Executes the recipe of a weight, whose sources are `views`, and writes the
+/// weight's bytes to `sink`, a row tile at a time. Returns the number of exact
+/// zeros for layout zeros, else 0. A value that is not finite, in a source or
+/// in the result, is an error that names the key. `progress`, if given, is told
+/// how many more elements of the result are done.
+uint64_t executeRecipe(const WeightT &weight,
+                       const std::vector<TensorView> &views, Sink &sink,
+                       const std::function<void(uint64_t)> &progress = {});
 
 } // namespace mambit::artifact
 

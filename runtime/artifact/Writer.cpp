@@ -1,0 +1,220 @@
+//===- Writer.cpp - writes artifacts -----------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===-----------------------------------------------------------------===//
+
+#include "runtime/artifact/Writer.h"
+
+#include "runtime/Error.h"
+#include "runtime/artifact/Format.h"
+#include "runtime/artifact/Hash.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace mambit::artifact {
+namespace {
+
+/// A file that gets its name when it is complete and goes away otherwise.
+class TemporaryFile {
+public:
+  explicit TemporaryFile(std::string path)
+      : finalPath(std::move(path)),
+        path(finalPath + ".partial-" + std::to_string(::getpid())) {
+    // Left by a process that was killed and had our number.
+    ::unlink(this->path.c_str());
+    fd =
+        ::open(this->path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+      failWith("create");
+  }
+  TemporaryFile(const TemporaryFile &) = delete;
+  TemporaryFile &operator=(const TemporaryFile &) = delete;
+
+  ~TemporaryFile() {
+    if (fd >= 0)
+      ::close(fd);
+    if (!committed)
+      ::unlink(path.c_str());
+  }
+
+  void writeAt(uint64_t offset, const void *data, size_t size) {
+    const char *bytes = static_cast<const char *>(data);
+    while (size > 0) {
+      ssize_t count = ::pwrite(fd, bytes, size, off_t(offset));
+      if (count < 0 && errno == EINTR)
+        continue;
+      if (count <= 0)
+        failWith("write");
+      bytes += count;
+      offset += uint64_t(count);
+      size -= size_t(count);
+    }
+  }
+
+  void truncate(uint64_t size) {
+    if (::ftruncate(fd, off_t(size)) != 0)
+      failWith("resize");
+  }
+
+  void commit() {
+    if (::fsync(fd) != 0)
+      failWith("write");
+    if (::rename(path.c_str(), finalPath.c_str()) != 0)
+      failWith("rename");
+    committed = true;
+    // The name is durable once its folder is; not every file system can.
+    size_t slash = finalPath.rfind('/');
+    std::string folder =
+        slash == std::string::npos ? "." : finalPath.substr(0, slash + 1);
+    int folderFd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folderFd >= 0) {
+      ::fsync(folderFd);
+      ::close(folderFd);
+    }
+  }
+
+  const std::string &temporaryPath() const { return path; }
+
+private:
+  [[noreturn]] void failWith(const char *action) {
+    int error = errno;
+    fail(path, ": cannot ", action, ": ", std::strerror(error));
+  }
+
+  std::string finalPath, path;
+  int fd = -1;
+  bool committed = false;
+};
+
+/// Collects a section's bytes into large writes and into its checksum.
+class SectionSink : public Sink {
+public:
+  SectionSink(TemporaryFile &file, uint64_t offset)
+      : file(file), offset(offset) {
+    buffer.reserve(kCapacity);
+  }
+
+  void write(const void *data, size_t size) override {
+    checksum.update(data, size);
+    total += size;
+    if (size > kCapacity - buffer.size())
+      flush();
+    if (size >= kCapacity) {
+      file.writeAt(offset, data, size);
+      offset += size;
+      return;
+    }
+    const char *bytes = static_cast<const char *>(data);
+    buffer.insert(buffer.end(), bytes, bytes + size);
+  }
+
+  void finish(SectionT &section) {
+    flush();
+    section.size = total;
+    section.checksum = checksum.value();
+  }
+
+private:
+  static constexpr size_t kCapacity = size_t(1) << 20;
+
+  void flush() {
+    file.writeAt(offset, buffer.data(), buffer.size());
+    offset += buffer.size();
+    buffer.clear();
+  }
+
+  TemporaryFile &file;
+  uint64_t offset;
+  uint64_t total = 0;
+  Checksum checksum;
+  std::vector<char> buffer;
+};
+
+/// The index as bytes. Their number does not depend on the values of scalars.
+flatbuffers::DetachedBuffer serialize(const IndexT &index) {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.ForceDefaults(true);
+  builder.Finish(Index::Pack(builder, &index));
+  return builder.Release();
+}
+
+} // namespace
+
+int32_t Draft::addSection(std::string name, Payload payload) {
+  auto section = std::make_unique<SectionT>();
+  section->name = std::move(name);
+  index.sections.push_back(std::move(section));
+  payloads.push_back(std::move(payload));
+  return int32_t(payloads.size() - 1);
+}
+
+int32_t Draft::addSection(std::string name, std::vector<uint8_t> bytes) {
+  return addSection(std::move(name), [bytes = std::move(bytes)](Sink &sink) {
+    sink.write(bytes.data(), bytes.size());
+  });
+}
+
+Draft Draft::fromArtifact(const Artifact &artifact) {
+  Draft draft;
+  artifact.index().UnPackTo(&draft.index);
+  for (size_t i = 0; i < draft.index.sections.size(); ++i)
+    draft.payloads.push_back([bytes = artifact.section(i)](Sink &sink) {
+      sink.write(bytes.data, bytes.size);
+    });
+  return draft;
+}
+
+void write(Draft &draft, const std::string &path) {
+  IndexT &index = draft.index;
+  if (draft.payloads.size() != index.sections.size())
+    fail(path, ": ", index.sections.size(), " sections, but ",
+         draft.payloads.size(), " payloads");
+  std::vector<uint64_t> alignments(index.sections.size(), kSectionAlignment);
+  for (const auto &device : index.devices)
+    for (const auto &target : device->targets)
+      for (const auto &image : target->images)
+        if (image->section >= 0 && size_t(image->section) < alignments.size())
+          alignments[image->section] = kCodeAlignment;
+
+  TemporaryFile file(path);
+  Header header{};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.major = kMajorVersion;
+  header.minor = kMinorVersion;
+  header.indexOffset = sizeof(Header);
+  header.indexSize = serialize(index).size();
+
+  // The sections first and the header last, so that a file that was left
+  // half-way does not open.
+  uint64_t end = header.indexOffset + header.indexSize;
+  for (size_t i = 0; i < index.sections.size(); ++i) {
+    SectionT &section = *index.sections[i];
+    section.offset = alignTo(end, alignments[i]);
+    SectionSink sink(file, section.offset);
+    draft.payloads[i](sink);
+    sink.finish(section);
+    end = section.offset + section.size;
+  }
+  flatbuffers::DetachedBuffer bytes = serialize(index);
+  if (bytes.size() != header.indexSize)
+    fail(path, ": the index grew from ", header.indexSize, " to ", bytes.size(),
+         " bytes");
+  header.fileSize = end;
+  header.indexChecksum = checksum(bytes.data(), bytes.size());
+  header.headerChecksum = checksum(&header, offsetof(Header, headerChecksum));
+  file.writeAt(header.indexOffset, bytes.data(), bytes.size());
+  file.writeAt(0, &header, sizeof(header));
+  file.truncate(end);
+  MappedFile written(file.temporaryPath());
+  try {
+    verify(written.bytes().data, written.bytes().size);
+  } catch (const Error &error) {
+    fail(path, ": not written: ", error.what());
+  }
+  file.commit();
+}
+
+} // namespace mambit::artifact
