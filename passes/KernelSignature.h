@@ -1,0 +1,63 @@
+//===- KernelSignature.h - the buffers a kernel takes ------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The one rule that says on which buffers a fused operation works. The plan,
+// code generation and the artifact all use it. In this order:
+//
+// 1. The operands, named as in ODS. `!mamba.bits` is two buffers, NAME and
+//    NAME.zeros, `!mamba.sequences` two, offsets and slots. A state is read and
+//    written in place. An absent optional operand is no buffer.
+// 2. The results that are not states.
+// 3. Scratch, what the operation needs between its phases; T is the extent of
+//    its rows, or of its tokens without rows:
+//    - fused_linear, activation_bits < 32:
+//        digits i8 [T][planes][Kpad]  8 bits: q. 16 bits: low and high digit,
+//                                     q = 256·high + low, low in -128..127.
+//                                     Kpad = K up to a multiple of 32; padding
+//                                     0
+//        scale  f32 [T]
+//        qsum   i32 [T]               Σ_k q[k]
+//    - fused_linear, activation_bits = 32:
+//        v      f32 [T][K]            for bits; for a dense matrix only if
+//        there
+//                                     are rows, a norm or a norm_weight (v = x)
+//        vsum   f32 [T]               Σ_k v[k], for bits
+//    - fused_linear with shift_weight:
+//        tau    f32 [T]
+//    - scan: xbc f32 [tokens][C] after SiLU, dt and decay f32 [tokens][H]
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MAMBIT_PASSES_KERNELSIGNATURE_H
+#define MAMBIT_PASSES_KERNELSIGNATURE_H
+
+#include "dialects/mamba/Mamba.h"
+#include "dialects/plan/Plan.h"
+
+#include <optional>
+
+namespace mambit {
+
+/// Whether kernels are made of this operation: mamba.embedding,
+/// mamba.fused_linear, mamba.scan.
+bool isFusedOp(mlir::Operation *op);
+
+/// The buffers of a fused operation whose weights have layouts. Reports an
+/// error where a layout is missing.
+mlir::FailureOr<llvm::SmallVector<plan::ParamAttr>>
+getKernelSignature(mlir::Operation *op);
+
+/// How many buffers stand for a value of this type.
+unsigned getNumBuffers(mlir::Type type);
+
+/// The operand a result is the new state of; nothing for other results.
+std::optional<unsigned> getStateOperand(mlir::OpResult result);
+
+/// The position of a parameter by its name.
+std::optional<unsigned> findParam(llvm::ArrayRef<plan::ParamAttr> params,
+                                  llvm::StringRef name);
+
+} // namespace mambit
+
+#endif // MAMBIT_PASSES_KERNELSIGNATURE_H
