@@ -1,0 +1,278 @@
+//===- Import.cpp - a checkpoint as a module of the mamba dialect ---------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "frontend/Import.h"
+
+#include "dialects/mamba/Mamba.h"
+
+using namespace mlir;
+using namespace mambit;
+using namespace mambit::mamba;
+using checkpoint::Checkpoint;
+using checkpoint::DType;
+using checkpoint::ModelConfig;
+
+static Type getElementType(Builder &builder, DType dtype) {
+  switch (dtype) {
+  case DType::f64:
+    return builder.getF64Type();
+  case DType::f32:
+    return builder.getF32Type();
+  case DType::f16:
+    return builder.getF16Type();
+  case DType::bf16:
+    return builder.getBF16Type();
+  case DType::i64:
+    return builder.getI64Type();
+  case DType::i32:
+    return builder.getI32Type();
+  case DType::i16:
+    return builder.getI16Type();
+  case DType::i8:
+    return builder.getI8Type();
+  case DType::u8:
+    return builder.getIntegerType(8, /*isSigned=*/false);
+  case DType::boolean:
+    return builder.getI1Type();
+  }
+  llvm_unreachable("all element types are handled");
+}
+
+namespace {
+
+/// Where in the model a dense matrix stands; see DenseType::automatic.
+enum class DenseRole { vocabulary, projection };
+
+class Importer {
+public:
+  Importer(MLIRContext &context, const Checkpoint &checkpoint,
+           const ModelConfig &config, DenseType denseType)
+      : builder(UnknownLoc::get(&context), &context), checkpoint(checkpoint),
+        config(config), denseType(denseType) {}
+
+  OwningOpRef<ModuleOp> run();
+
+private:
+  void beginGroup(StringRef name);
+  void addWeight(StringRef name, Type type, StringRef key,
+                 ArrayRef<Attribute> recipe);
+  /// A weight of f32 elements.
+  void addVector(StringRef name, ArrayRef<int64_t> shape, StringRef key,
+                 ArrayRef<Attribute> recipe = {});
+  void addDense(StringRef name, StringRef key, DenseRole role);
+  void addScale(StringRef name, const checkpoint::Linear &linear,
+                checkpoint::Pattern pattern, StringRef key);
+  void addLinear(const checkpoint::Linear &linear, StringRef weight,
+                 StringRef scale, StringRef shift, StringRef bias);
+  void addLayer(const checkpoint::Layer &layer, StringRef name);
+  void addForward();
+
+  std::string layerName(size_t i) const { return "layer" + std::to_string(i); }
+  RankedTensorType packed(ArrayRef<int64_t> inner, Type element);
+  Value getWeight(StringRef name, Type type);
+  Type matrixType(StringRef key, DenseRole role);
+
+  ImplicitLocOpBuilder builder;
+  const Checkpoint &checkpoint;
+  const ModelConfig &config;
+  DenseType denseType;
+  OwningOpRef<ModuleOp> module;
+};
+
+} // namespace
+
+void Importer::beginGroup(StringRef name) {
+  builder.setInsertionPointToEnd(module->getBody());
+  auto group = WeightsOp::create(builder, name);
+  builder.setInsertionPointToEnd(&group.getBody().front());
+}
+
+void Importer::addWeight(StringRef name, Type type, StringRef key,
+                         ArrayRef<Attribute> recipe) {
+  const checkpoint::Tensor &tensor = checkpoint.get(key.str());
+  auto source = SourceAttr::get(
+      builder.getContext(), builder.getStringAttr(tensor.file).getValue(),
+      builder.getStringAttr(key).getValue(),
+      RankedTensorType::get(tensor.shape,
+                            getElementType(builder, tensor.dtype)));
+  WeightOp::create(builder, builder.getStringAttr(name), TypeAttr::get(type),
+                   builder.getArrayAttr({source}),
+                   builder.getArrayAttr(recipe));
+}
+
+void Importer::addVector(StringRef name, ArrayRef<int64_t> shape, StringRef key,
+                         ArrayRef<Attribute> recipe) {
+  addWeight(name, RankedTensorType::get(shape, builder.getF32Type()), key,
+            recipe);
+}
+
+Type Importer::matrixType(StringRef key, DenseRole role) {
+  const checkpoint::Tensor &tensor = checkpoint.get(key.str());
+  Type element = builder.getF32Type();
+  switch (denseType) {
+  case DenseType::automatic:
+    if (tensor.dtype == DType::f16 || tensor.dtype == DType::bf16)
+      element = getElementType(builder, tensor.dtype);
+    else if (role == DenseRole::vocabulary)
+      element = builder.getF16Type();
+    break;
+  case DenseType::f16:
+    element = builder.getF16Type();
+    break;
+  case DenseType::bf16:
+    element = builder.getBF16Type();
+    break;
+  case DenseType::f32:
+    break;
+  }
+  return RankedTensorType::get(tensor.shape, element);
+}
+
+void Importer::addDense(StringRef name, StringRef key, DenseRole role) {
+  Type type = matrixType(key, role);
+  Type element = cast<RankedTensorType>(type).getElementType();
+  addWeight(name, type, key, {CastAttr::get(builder.getContext(), element)});
+}
+
+void Importer::addScale(StringRef name, const checkpoint::Linear &linear,
+                        checkpoint::Pattern pattern, StringRef key) {
+  if (key.empty())
+    return;
+  switch (pattern) {
+  case checkpoint::Pattern::column:
+    return addVector(name, {1, linear.columns}, key);
+  case checkpoint::Pattern::row:
+    return addVector(name, {linear.rows, 1}, key);
+  case checkpoint::Pattern::single:
+    return addVector(name, {}, key);
+  }
+}
+
+void Importer::addLinear(const checkpoint::Linear &linear, StringRef weight,
+                         StringRef scale, StringRef shift, StringRef bias) {
+  if (linear.binarised) {
+    MLIRContext *context = builder.getContext();
+    addWeight(weight, BitsType::get(context, linear.rows, linear.columns, {}),
+              linear.weight, {SignAttr::get(context)});
+    addScale(scale, linear, linear.scalePattern, linear.scale);
+    addScale(shift, linear, linear.shiftPattern, linear.shift);
+  } else {
+    addDense(weight, linear.weight, DenseRole::projection);
+  }
+  if (!linear.bias.empty())
+    addVector(bias, {linear.rows}, linear.bias);
+}
+
+void Importer::addLayer(const checkpoint::Layer &layer, StringRef name) {
+  MLIRContext *context = builder.getContext();
+  beginGroup(name);
+  addVector(names::norm, {config.dModel}, layer.norm);
+  addLinear(layer.inProj, names::inProj, names::inProjScale, names::inProjShift,
+            names::inProjBias);
+  addVector(names::convWeight, {config.dConv, config.convChannels()},
+            layer.convWeight, {TransposeAttr::get(context)});
+  if (!layer.convBias.empty())
+    addVector(names::convBias, {config.convChannels()}, layer.convBias);
+  addVector(names::dtBias, {config.nHeads}, layer.dtBias);
+  addVector(names::a, {config.nHeads}, layer.aLog, {NegExpAttr::get(context)});
+  addVector(names::d, {config.nHeads}, layer.d);
+  addVector(names::gatedNorm, {config.dInner}, layer.gatedNorm);
+  addLinear(layer.outProj, names::outProj, names::outProjScale,
+            names::outProjShift, names::outProjBias);
+}
+
+RankedTensorType Importer::packed(ArrayRef<int64_t> inner, Type element) {
+  SmallVector<int64_t> shape = {ShapedType::kDynamic};
+  shape.append(inner.begin(), inner.end());
+  return RankedTensorType::get(shape, element);
+}
+
+Value Importer::getWeight(StringRef name, Type type) {
+  auto symbol =
+      SymbolRefAttr::get(builder.getContext(), "model",
+                         {FlatSymbolRefAttr::get(builder.getContext(), name)});
+  return GetWeightOp::create(builder, type, symbol);
+}
+
+void Importer::addForward() {
+  Type f32 = builder.getF32Type(), i32 = builder.getI32Type();
+  RankedTensorType conv =
+      packed({config.dConv - 1, config.convChannels()}, f32);
+  RankedTensorType ssm =
+      packed({config.nHeads, config.dState, config.headdim}, f32);
+  RankedTensorType hidden = packed({config.dModel}, f32);
+  RankedTensorType logits = packed({config.vocabSize}, f32);
+
+  SmallVector<Type> arguments = {packed({}, i32),
+                                 SequencesType::get(builder.getContext()),
+                                 packed({}, i32)};
+  SmallVector<Type> results = {logits};
+  for (int64_t i = 0; i < config.nLayer; ++i) {
+    arguments.append({conv, ssm});
+    results.append({conv, ssm});
+  }
+  builder.setInsertionPointToEnd(module->getBody());
+  auto forward = func::FuncOp::create(
+      builder, "forward", builder.getFunctionType(arguments, results));
+  Block *body = forward.addEntryBlock();
+  builder.setInsertionPointToStart(body);
+  Value ids = body->getArgument(0), seqs = body->getArgument(1),
+        rows = body->getArgument(2);
+
+  auto f32Attr = [&](double value) {
+    return builder.getF32FloatAttr(static_cast<float>(value));
+  };
+  auto block = BlockConfigAttr::get(
+      builder.getContext(), config.dModel, config.nHeads, config.headdim,
+      config.nGroups, config.dState, config.dConv, config.gatedNormGroups,
+      f32Attr(config.normEps), f32Attr(config.gatedNormEps),
+      f32Attr(config.dtMin), f32Attr(config.dtMax));
+
+  Value embedding = getWeight(
+      "embedding", matrixType(config.embedding, DenseRole::vocabulary));
+  Value x = EmbeddingOp::create(builder, hidden, ids, embedding);
+  SmallVector<Value> states;
+  for (int64_t i = 0; i < config.nLayer; ++i) {
+    auto layer = BlockOp::create(
+        builder, hidden, conv, ssm, x, body->getArgument(3 + 2 * i),
+        body->getArgument(4 + 2 * i), seqs,
+        FlatSymbolRefAttr::get(builder.getContext(), layerName(i)), block);
+    x = layer.getY();
+    states.append({layer.getNewConvState(), layer.getNewSsmState()});
+  }
+  x = SelectRowsOp::create(builder, hidden, x, rows);
+  x = RMSNormOp::create(
+          builder, hidden, Type(), x,
+          getWeight("norm_f", RankedTensorType::get({config.dModel}, f32)),
+          Value(), f32Attr(config.normEps), builder.getI64IntegerAttr(1))
+          .getY();
+  Value head = config.tieEmbeddings
+                   ? embedding
+                   : getWeight("lm_head", matrixType(config.lmHead,
+                                                     DenseRole::vocabulary));
+  SmallVector<Value> returned = {LMHeadOp::create(builder, logits, x, head)};
+  returned.append(states);
+  func::ReturnOp::create(builder, returned);
+}
+
+OwningOpRef<ModuleOp> Importer::run() {
+  module = ModuleOp::create(builder.getLoc());
+  for (size_t i = 0; i < config.layers.size(); ++i)
+    addLayer(config.layers[i], layerName(i));
+  beginGroup("model");
+  addDense("embedding", config.embedding, DenseRole::vocabulary);
+  addVector("norm_f", {config.dModel}, config.finalNorm);
+  if (!config.tieEmbeddings)
+    addDense("lm_head", config.lmHead, DenseRole::vocabulary);
+  addForward();
+  return std::move(module);
+}
+
+OwningOpRef<ModuleOp> mambit::importCheckpoint(MLIRContext &context,
+                                               const Checkpoint &checkpoint,
+                                               const ModelConfig &config,
+                                               DenseType denseType) {
+  context.loadDialect<MambaDialect, func::FuncDialect>();
+  return Importer(context, checkpoint, config, denseType).run();
+}
