@@ -79,9 +79,9 @@ llvm::Expected<Datum> executeRecipe(WeightOp weight, WeightSource &source);
 
 class Interpreter {
 public:
-  /// Both must outlive the interpreter; the module must not change.
+  /// Both must outlive the interpreter. The module is verified, and must not
+  /// change.
   Interpreter(mlir::ModuleOp module, WeightSource &weights);
-  ~Interpreter();
 
   /// Called for every value that an operation produces (weights apart), in
   /// order of execution. `name` is made of the function, the operation and the
@@ -99,17 +99,17 @@ private:
                                           llvm::ArrayRef<Datum> arguments);
   llvm::Expected<std::vector<Datum>> execute(mlir::Operation *op,
                                              llvm::ArrayRef<Datum> operands);
-  /// A weight, by its symbol as seen from `user`; null if there is none.
-  llvm::Expected<Datum> getWeight(mlir::Operation *user,
-                                  mlir::SymbolRefAttr symbol);
+  llvm::Expected<Datum> getWeight(WeightOp weight);
   llvm::Expected<std::vector<Datum>>
-  executeBlock(BlockOp op, llvm::ArrayRef<Datum> operands);
+  evaluateBlock(BlockOp op, llvm::ArrayRef<Datum> operands);
 
   mlir::ModuleOp module;
   WeightSource &weights;
   Observer observer;
   mlir::SymbolTableCollection symbols;
+  /// Weights already made, by their mamba.weight.
   llvm::DenseMap<mlir::Operation *, Datum> cache;
+  llvm::SmallVector<mlir::func::FuncOp> callStack;
 };
 
 } // namespace mambit::mamba::interpreter
