@@ -66,12 +66,6 @@ static llvm::Error makeError(const char *format, Args &&...args) {
       llvm::formatv(format, std::forward<Args>(args)...).str());
 }
 
-/// `message` with the operation it is about in front.
-static llvm::Error makeError(Operation *op, llvm::Error error) {
-  return makeError("{0}: {1}", op->getName().getStringRef(),
-                   llvm::toString(std::move(error)));
-}
-
 /// Whether a value may be passed for a type.
 static bool matches(const Datum &datum, Type type) {
   if (isa<SequencesType>(type)) {
@@ -318,7 +312,8 @@ llvm::Expected<Datum> Interpreter::getWeight(WeightOp weight) {
     return known->second;
   llvm::Expected<Datum> value = executeRecipe(weight, weights);
   if (!value)
-    return makeError(weight, value.takeError());
+    return makeError("@{0}: {1}", weight.getSymName(),
+                     llvm::toString(value.takeError()));
   return cache[weight] = std::move(*value);
 }
 
@@ -340,9 +335,7 @@ llvm::Expected<Results> Interpreter::evaluateBlock(BlockOp op,
   auto weightsOp =
       symbols.lookupNearestSymbolFrom<WeightsOp>(op, op.getWeightsAttr());
   for (auto weight : weightsOp.getOps<WeightOp>()) {
-    llvm::Expected<Datum> value =
-        getWeight(op, SymbolRefAttr::get(op.getWeightsAttr().getAttr(),
-                                         {FlatSymbolRefAttr::get(weight)}));
+    llvm::Expected<Datum> value = getWeight(weight);
     if (!value)
       return value.takeError();
     group[weight.getSymName()] = std::move(*value);
@@ -455,7 +448,8 @@ llvm::Expected<Results> Interpreter::call(func::FuncOp function,
 
     llvm::Expected<Results> results = execute(&op, operands);
     if (!results)
-      return makeError(&op, results.takeError());
+      return makeError("{0}: {1}", op.getName(),
+                       llvm::toString(results.takeError()));
     for (auto [result, datum] : llvm::zip(op.getResults(), *results)) {
       if (!result.use_empty())
         values[result] = datum;
