@@ -96,16 +96,11 @@ std::string tools::readText(const std::string &path) {
 
 // A signal handler reaches nothing else.
 static mambit_cancel *interruptFlag;
-static volatile std::sig_atomic_t interruptRaised;
 
 InterruptGuard::InterruptGuard() {
   check(mambit_cancel_create(&interruptFlag));
-  interruptRaised = 0;
   struct sigaction action = {};
-  action.sa_handler = [](int) {
-    interruptRaised = 1;
-    mambit_cancel_request(interruptFlag);
-  };
+  action.sa_handler = [](int) { mambit_cancel_request(interruptFlag); };
   action.sa_flags = SA_RESETHAND;
   sigaction(SIGINT, &action, nullptr);
 }
@@ -117,4 +112,10 @@ InterruptGuard::~InterruptGuard() {
 
 mambit_cancel *InterruptGuard::flag() const { return interruptFlag; }
 
-bool InterruptGuard::raised() const { return interruptRaised; }
+void tools::forward(mambit_batch batch, const InterruptGuard &interrupt) {
+  batch.cancel = interrupt.flag();
+  mambit_status status = mambit_forward(&batch);
+  if (status == MAMBIT_CANCELLED)
+    throw Interrupted();
+  check(status);
+}

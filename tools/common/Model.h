@@ -75,10 +75,15 @@ public:
   InterruptGuard &operator=(const InterruptGuard &) = delete;
 
   mambit_cancel *flag() const;
-  bool raised() const;
 };
 
-/// Exit status of a tool that an interrupt stopped, as of a shell.
+/// Thrown by `forward` when the flag was raised.
+struct Interrupted {};
+
+/// Runs sequences until an interrupt. Throws Interrupted and Error.
+void forward(mambit_batch batch, const InterruptGuard &interrupt);
+
+/// Exit status of a tool that an interrupt stopped, as a shell has it.
 constexpr int kInterrupted = 130;
 
 } // namespace mambit::tools
