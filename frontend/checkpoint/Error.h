@@ -7,6 +7,8 @@
 
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 
 namespace mambit::checkpoint {
 
@@ -25,6 +27,10 @@ template <typename... Parts>
   (message << ... << parts);
   throw Error(message.str());
 }
+
+/// Text from a file, fit for a message: in quotes, without control characters,
+/// cut where it is long.
+std::string quote(std::string_view text);
 
 } // namespace mambit::checkpoint
 

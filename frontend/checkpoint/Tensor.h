@@ -6,6 +6,7 @@
 #define MAMBIT_FRONTEND_CHECKPOINT_TENSOR_H
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ using Shape = std::vector<int64_t>;
 
 /// "[1804, 384]"; "[]" for a scalar.
 std::string toString(const Shape &shape);
+
+/// Product of the sizes, none of which is negative; nothing if it overflows.
+std::optional<int64_t> checkedElementCount(const Shape &shape);
 
 /// A view of a file's bytes. Nothing is copied; it lives as long as the
 /// Checkpoint it comes from. Every element was checked to lie in the file.
