@@ -32,7 +32,10 @@ if os.path.isdir(shared + "/mamba2-hf"):
 # What the machine's processor can run.
 with open("/proc/cpuinfo") as f:
     flags = next((set(l.split()) for l in f if l.startswith("flags")), set())
-if {"avx2", "fma", "bmi2", "f16c"} <= flags:
-    config.available_features.add("x86-64-v3")
-if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
-    config.available_features.add("x86-64-v4")
+levels = {
+    "x86-64-v3": {"avx2", "fma", "bmi2", "f16c"},
+    "x86-64-v4": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+runnable = [level for level, needed in levels.items() if needed <= flags]
+config.available_features.update(runnable)
+config.substitutions.append(("%targets", ",".join(runnable)))

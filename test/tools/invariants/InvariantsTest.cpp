@@ -1,0 +1,222 @@
+//===- InvariantsTest.cpp - what holds for every compiled model -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Runs the artifact named by MAMBIT_TEST_MODEL through the C interface, on
+// every target in it that this machine can run.
+//
+//===----------------------------------------------------------------------===//
+
+#include "runtime/mambit.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Logits = std::vector<float>;
+using Tokens = std::vector<int32_t>;
+
+#define CHECK_OK(call) ASSERT_EQ(call, MAMBIT_OK) << mambit_last_error()
+
+struct ModelDeleter {
+  void operator()(mambit_model *model) const { mambit_model_free(model); }
+};
+struct SessionDeleter {
+  void operator()(mambit_session *session) const {
+    mambit_session_free(session);
+  }
+};
+using Session = std::unique_ptr<mambit_session, SessionDeleter>;
+
+class Model {
+public:
+  /// Without a model if the machine cannot run the target.
+  explicit Model(const char *target, uint32_t threads = 2) {
+    mambit_model_options options = MAMBIT_INIT(mambit_model_options);
+    options.target = target;
+    options.threads = threads;
+    mambit_model *opened = nullptr;
+    status =
+        mambit_model_open(std::getenv("MAMBIT_TEST_MODEL"), &options, &opened);
+    message = mambit_last_error();
+    model.reset(opened);
+    mambit_model_info info = MAMBIT_INIT(mambit_model_info);
+    if (model && mambit_model_get_info(model.get(), &info) == MAMBIT_OK)
+      vocab = info.vocab_size;
+  }
+
+  Session session() const {
+    mambit_session *session = nullptr;
+    EXPECT_EQ(mambit_session_create(model.get(), &session), MAMBIT_OK)
+        << mambit_last_error();
+    return Session(session);
+  }
+
+  /// Logits after every token of several sequences, each continuing its
+  /// session.
+  Logits forward(const std::vector<mambit_session *> &sessions,
+                 const std::vector<Tokens> &sequences) const {
+    Tokens tokens;
+    std::vector<size_t> offsets = {0};
+    for (const Tokens &sequence : sequences) {
+      tokens.insert(tokens.end(), sequence.begin(), sequence.end());
+      offsets.push_back(tokens.size());
+    }
+    Logits logits(tokens.size() * vocab);
+    mambit_batch batch = MAMBIT_INIT(mambit_batch);
+    batch.sessions = sessions.data();
+    batch.sequences = sessions.size();
+    batch.tokens = tokens.data();
+    batch.offsets = offsets.data();
+    batch.which = MAMBIT_LOGITS_ALL;
+    batch.logits = logits.data();
+    batch.logits_capacity = logits.size();
+    EXPECT_EQ(mambit_forward(&batch), MAMBIT_OK) << mambit_last_error();
+    return logits;
+  }
+
+  /// One sequence in a fresh session, in pieces of `piece` tokens.
+  Logits run(const Tokens &tokens, size_t piece = SIZE_MAX) const {
+    Session session = this->session();
+    Logits logits;
+    for (size_t begin = 0; begin < tokens.size();) {
+      size_t end = begin + std::min(piece, tokens.size() - begin);
+      Logits part =
+          forward({session.get()},
+                  {Tokens(tokens.begin() + begin, tokens.begin() + end)});
+      logits.insert(logits.end(), part.begin(), part.end());
+      begin = end;
+    }
+    return logits;
+  }
+
+  std::unique_ptr<mambit_model, ModelDeleter> model;
+  mambit_status status;
+  std::string message;
+  size_t vocab = 0;
+};
+
+/// Ids without a pattern, the same every time.
+Tokens makeTokens(size_t count, uint32_t seed, size_t vocab) {
+  Tokens tokens(count);
+  for (int32_t &token : tokens) {
+    seed = seed * 1664525u + 1013904223u;
+    token = (seed >> 8) % vocab;
+  }
+  return tokens;
+}
+
+double relativeL2(const Logits &a, const Logits &b) {
+  if (a.size() != b.size())
+    return INFINITY;
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += std::pow(double(a[i]) - b[i], 2);
+    norm += std::pow(double(b[i]), 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+class Invariants : public testing::TestWithParam<const char *> {
+protected:
+  void SetUp() override {
+    ASSERT_TRUE(std::getenv("MAMBIT_TEST_MODEL"));
+    model = std::make_unique<Model>(GetParam());
+    if (model->status == MAMBIT_UNSUPPORTED)
+      GTEST_SKIP() << model->message;
+    ASSERT_EQ(model->status, MAMBIT_OK) << model->message;
+  }
+  std::unique_ptr<Model> model;
+};
+
+// A batch gives, bit for bit, what single runs give, and so in any slot.
+TEST_P(Invariants, BatchesEqualSingleRuns) {
+  const size_t lengths[] = {5, 64, 300, 17};
+  std::vector<Tokens> prompts;
+  std::vector<Session> sessions;
+  std::vector<mambit_session *> handles;
+  for (size_t length : lengths) {
+    prompts.push_back(makeTokens(length, length, model->vocab));
+    sessions.push_back(model->session());
+    handles.push_back(sessions.back().get());
+  }
+  Logits batch = model->forward(handles, prompts);
+  Logits single;
+  for (const Tokens &prompt : prompts) {
+    Logits logits = model->run(prompt);
+    single.insert(single.end(), logits.begin(), logits.end());
+  }
+  EXPECT_EQ(batch, single);
+
+  // Then step by step, and with prompts and single tokens mixed in one call.
+  std::vector<Tokens> next = {{1}, {2, 3, 4, 5, 6, 7, 8, 9, 10}, {11}, {12}};
+  batch = model->forward(handles, next);
+  single.clear();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Session alone = model->session();
+    model->forward({alone.get()}, {prompts[i]});
+    Logits logits = model->forward({alone.get()}, {next[i]});
+    single.insert(single.end(), logits.begin(), logits.end());
+  }
+  EXPECT_EQ(batch, single);
+}
+
+// However a prompt is cut, its logits are those of the whole.
+TEST_P(Invariants, CutsDoNotMatter) {
+  Tokens prompt = makeTokens(600, 7, model->vocab);
+  Logits whole = model->run(prompt);
+  for (size_t piece : {1, 2, 3, 4, 5, 6, 7, 255, 256, 257})
+    EXPECT_LE(relativeL2(model->run(prompt, piece), whole), 1e-4)
+        << "in pieces of " << piece;
+}
+
+TEST_P(Invariants, RunsAndThreadsGiveTheSameBits) {
+  Tokens prompt = makeTokens(100, 3, model->vocab);
+  Logits first = model->run(prompt);
+  EXPECT_EQ(model->run(prompt), first);
+  for (uint32_t threads : {1, 3, 5})
+    EXPECT_EQ(Model(GetParam(), threads).run(prompt), first)
+        << "with " << threads << " threads";
+}
+
+TEST_P(Invariants, SeveralThreadsRunSessionsOfOneModel) {
+  std::vector<Tokens> prompts;
+  std::vector<Logits> expected, found(4);
+  for (size_t i = 0; i < found.size(); ++i) {
+    prompts.push_back(makeTokens(40 + 30 * i, i, model->vocab));
+    expected.push_back(model->run(prompts[i]));
+  }
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < found.size(); ++i)
+    threads.emplace_back([&, i] { found[i] = model->run(prompts[i], 13 + i); });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (size_t i = 0; i < found.size(); ++i)
+    EXPECT_LE(relativeL2(found[i], expected[i]), 1e-4) << "thread " << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Invariants,
+                         testing::Values("x86-64-v3", "x86-64-v4"),
+                         [](const auto &info) {
+                           std::string name = info.param;
+                           for (char &c : name)
+                             c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+// Kernels fix the order of all arithmetic, so targets agree to the last bit.
+TEST(Targets, GiveTheSameBits) {
+  Model v3("x86-64-v3"), v4("x86-64-v4");
+  if (v4.status == MAMBIT_UNSUPPORTED)
+    GTEST_SKIP() << v4.message;
+  Tokens prompt = makeTokens(100, 3, v3.vocab);
+  EXPECT_EQ(v3.run(prompt), v4.run(prompt));
+}
+
+} // namespace

@@ -1,0 +1,39 @@
+//===- Driver.h - runs the stages one after another -------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------===//
+
+#ifndef MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H
+#define MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H
+
+#include "frontend/Import.h"
+
+#include <string>
+
+namespace mambit {
+
+/// The stage whose form is written.
+enum class Emit { imported, tensor, plan, artifact };
+
+struct DriverOptions {
+  std::string input;   // checkpoint folder
+  std::string output;  // file; empty: standard output, for IR alone
+  std::string targets; // names, separated by commas
+  int activationBits = 16;
+  DenseType denseType = DenseType::automatic;
+  int64_t maxTokens = 512;
+  int64_t maxSequences = 64;
+  Emit emit = Emit::artifact;
+  std::string dumpTo; // folder; empty: nothing is dumped
+  bool quiet = false;
+};
+
+/// Compiles a checkpoint. Returns the exit status; throws std::exception where
+/// the checkpoint or the options are at fault.
+int compileCheckpoint(const DriverOptions &options);
+
+/// Prints the table of targets.
+int printTargets();
+
+} // namespace mambit
+
+#endif // MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H

@@ -1,0 +1,88 @@
+//===- mambit-compile.cpp - a checkpoint becomes one artifact -------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "tools/mambit-compile/Driver.h"
+
+#include "codegen/Targets.h"
+#include "tools/common/ToolMain.h"
+
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+using namespace mambit;
+namespace cl = llvm::cl;
+
+static cl::opt<std::string> input(cl::Positional,
+                                  cl::desc("<checkpoint folder>"));
+static cl::opt<std::string>
+    output("o", cl::value_desc("FILE"),
+           cl::desc("Where the artifact goes; with --emit, the IR "
+                    "(standard output by default)"));
+static cl::opt<std::string>
+    targets("target", cl::value_desc("NAME,..."),
+            cl::init("x86-64-v3,x86-64-v4"),
+            cl::desc("Machines to make code for (default "
+                     "x86-64-v3,x86-64-v4)"));
+static cl::opt<bool> listTargets("list-targets",
+                                 cl::desc("Lists the targets and ends"));
+static cl::opt<int> activationBits(
+    "activation-bits", cl::value_desc("N"), cl::init(16),
+    cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
+             "32 for none"));
+static cl::opt<DenseType> denseType(
+    "dense-type", cl::init(DenseType::automatic),
+    cl::desc("Type dense weights are kept in:"),
+    cl::values(
+        clEnumValN(DenseType::automatic, "auto",
+                   "embedding and lm_head in 16 bits, dense projections as in "
+                   "the checkpoint (default)"),
+        clEnumValN(DenseType::f16, "f16", "all in f16"),
+        clEnumValN(DenseType::bf16, "bf16", "all in bf16"),
+        clEnumValN(DenseType::f32, "f32", "all in f32")));
+static cl::opt<int64_t>
+    maxTokens("max-tokens", cl::value_desc("N"), cl::init(512),
+              cl::desc("Tokens that prefill takes at once (default 512)"));
+static cl::opt<int64_t>
+    maxSequences("max-sequences", cl::value_desc("N"), cl::init(64),
+                 cl::desc("Sequences that one step can advance (default 64)"));
+static cl::opt<Emit> emit(
+    "emit", cl::init(Emit::artifact), cl::desc("What to write:"),
+    cl::values(clEnumValN(Emit::imported, "imported", "the IR as imported"),
+               clEnumValN(Emit::tensor, "tensor",
+                          "the IR after the last pass on tensors"),
+               clEnumValN(Emit::plan, "plan", "kernels and programs, planned"),
+               clEnumValN(Emit::artifact, "artifact",
+                          "the artifact (default)")));
+static cl::opt<std::string>
+    dumpTo("dump-to", cl::value_desc("DIR"),
+           cl::desc("Writes the form after every stage to files in DIR"));
+static cl::opt<bool> quiet("quiet", cl::desc("Prints nothing on success"));
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles a Mamba-2 or Bi-Mamba checkpoint into one artifact\n\n"
+      "  mambit-compile DIR -o model.mbt\n"
+      "  mambit-compile DIR -o model.mbt --target=x86-64-v3 "
+      "--activation-bits=8\n"
+      "  mambit-compile DIR -o model.mbt --dump-to=stages\n"
+      "  mambit-compile DIR --emit=plan\n");
+  // A copy, made before anything is linked: lld resets all cl::opts.
+  DriverOptions options;
+  options.input = input;
+  options.output = output;
+  options.targets = targets;
+  options.activationBits = activationBits;
+  options.denseType = denseType;
+  options.maxTokens = maxTokens;
+  options.maxSequences = maxSequences;
+  options.emit = emit;
+  options.dumpTo = dumpTo;
+  options.quiet = quiet;
+  bool list = listTargets;
+  return tools::runGuarded("mambit-compile", [&] {
+    return list ? printTargets() : compileCheckpoint(options);
+  });
+}
