@@ -95,15 +95,22 @@ LogicalResult BlockConfigAttr::verify(EmitError emitError, int64_t dModel,
     return emitError() << "expected norm_groups to divide d_inner, found "
                        << normGroups << " groups of " << heads * headdim
                        << " channels";
-  // (C5) The constants are f32, not negative, and dt_min <= dt_max.
-  for (auto [name, value] : {std::pair<StringRef, FloatAttr>("eps", eps),
-                             {"gated_eps", gatedEps},
-                             {"dt_min", dtMin},
-                             {"dt_max", dtMax}})
-    if (!value.getType().isF32() || !(value.getValueAsDouble() >= 0))
+  // (C5) The constants are f32 and not negative, eps finite, and
+  // dt_min <= dt_max.
+  auto isConstant = [](FloatAttr value) {
+    return value.getType().isF32() && value.getValueAsDouble() >= 0;
+  };
+  for (auto [name, value] :
+       {std::pair<StringRef, FloatAttr>("eps", eps), {"gated_eps", gatedEps}})
+    if (!isConstant(value) || !value.getValue().isFinite())
       return emitError() << "expected " << name
-                         << " to be an f32 that is not negative, found "
+                         << " to be an f32, finite and not negative, found "
                          << value;
+  for (auto [name, value] :
+       {std::pair<StringRef, FloatAttr>("dt_min", dtMin), {"dt_max", dtMax}})
+    if (!isConstant(value))
+      return emitError() << "expected " << name
+                         << " to be an f32 and not negative, found " << value;
   if (dtMin.getValueAsDouble() > dtMax.getValueAsDouble())
     return emitError() << "expected dt_min to be at most dt_max, found "
                        << dtMin << " and " << dtMax;

@@ -29,6 +29,9 @@ def Mamba_BitTileAttr : Mamba_Attr<"BitTile", "bit_tile"> {
     dot product. A set bit is a positive weight. Padding rows and columns are
     zero bits.
 
+    Constraints:
+    - (C1) `rows` is a positive multiple of 16.
+
     Example: `#mamba.bit_tile<rows = 16>`.
   }];
   let parameters = (ins "int64_t":$rows);
@@ -44,6 +47,10 @@ def Mamba_InterleaveAttr : Mamba_Attr<"Interleave", "interleave", [
     `[ceil(n / rows)][k][rows]`, so that one vector load gives one column of
     `rows` adjacent rows. Padding rows are zero.
 
+    Constraints:
+    - (C1) `rows` is positive.
+    - (C2) The tensor is a static matrix.
+
     Example: `tensor<1000x72xf16, #mamba.interleave<rows = 16>>`.
   }];
   let parameters = (ins "int64_t":$rows);
@@ -58,6 +65,9 @@ def Mamba_InterleaveAttr : Mamba_Attr<"Interleave", "interleave", [
 def Mamba_SourceAttr : Mamba_Attr<"Source", "source"> {
   let summary = "A tensor of the checkpoint: file, key, element type, shape";
   let description = [{
+    Constraints:
+    - (C1) The tensor is static, of f16, bf16, f32, f64, i8 or i32.
+
     Example: `#mamba.source<"pytorch_model.bin", "backbone.norm_f.weight" : tensor<384xf16>>`.
   }];
   let parameters = (ins StringRefParameter<"file, relative to the checkpoint folder">:$file,
@@ -92,7 +102,11 @@ def Mamba_MultiplyAttr : Mamba_Attr<"Multiply", "multiply"> {
 def Mamba_CastAttr : Mamba_Attr<"Cast", "cast"> {
   let summary = "Recipe step: rounds to f16, bf16 or f32, ties to even";
   let description = [{
-    A finite value that becomes infinite is an error when the weight is packed.
+    A finite value that becomes infinite is an error when the weight is made.
+
+    Constraints:
+    - (C1) The type is f16, bf16 or f32.
+
     Example: `#mamba.cast<f16>`.
   }];
   let parameters = (ins "::mlir::Type":$type);
@@ -111,6 +125,16 @@ def Mamba_BlockConfigAttr : Mamba_Attr<"BlockConfig", "block_config"> {
     in_proj rows `= 2·d_inner + 2·groups·d_state + heads`. `norm_groups` is the
     number of groups the gated norm normalises one by one: `groups` for
     checkpoints of mamba_ssm, 1 for Hugging Face's.
+
+    Constraints:
+    - (C1) The dimensions are positive.
+    - (C2) `d_conv` is at least 2: there is a convolution state.
+    - (C3) `groups` divides `heads`.
+    - (C4) `norm_groups` divides `d_inner`.
+    - (C5) `eps`, `gated_eps`, `dt_min` and `dt_max` are f32 and not negative,
+      the first two finite, and `dt_min` ≤ `dt_max`.
+
+    Example: see `mamba.block`.
   }];
   let parameters = (ins "int64_t":$d_model, "int64_t":$heads, "int64_t":$headdim,
                         "int64_t":$groups, "int64_t":$d_state, "int64_t":$d_conv,

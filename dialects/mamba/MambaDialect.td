@@ -17,6 +17,10 @@ def MambaDialect : Dialect {
     expands to. Passes then fuse those into the operations kernels are made
     from (`mamba.fused_linear`, `mamba.scan`).
 
+    Names of dimensions: T tokens of all sequences, K inputs and N outputs of a
+    linear; H heads, P headdim, G groups, S d_state; C = H·P + 2·G·S channels of
+    the convolution (x, then B, then C).
+
     Conventions shared by all operations:
 
     - **Packed sequences.** Tokens of several sequences lie end to end in the
@@ -31,7 +35,8 @@ def MambaDialect : Dialect {
     - **Weights are symbols.** `mamba.weight` says where the bytes are and
       what is done to them; no weight bytes are in the IR.
     - **Numerics.** The reference interpreter defines every operation in
-      double precision; only `mamba.quantize` rounds, and its rounding is
+      double precision. Only quantisation (`mamba.quantize`, and within
+      `mamba.fused_linear`) and the recipes of weights round, each in a way
       defined to the last bit.
   }];
   let useDefaultTypePrinterParser = 1;

@@ -151,13 +151,16 @@ LogicalResult WeightOp::verify() {
     }
   }
 
-  // (C5) The type is packed signs or a static tensor, without a layout.
+  // (C5) The type is packed signs or a static tensor of floats, without a
+  // layout.
   auto bits = dyn_cast<BitsType>(getType());
   auto tensor = dyn_cast<RankedTensorType>(getType());
   if (withoutLayout(getType()) != getType() ||
-      !(bits || (tensor && tensor.hasStaticShape())))
-    return emitOpError() << "expected !mamba.bits or a static tensor, without "
-                            "a layout, found "
+      !(bits ||
+        (tensor && tensor.hasStaticShape() &&
+         isa<Float16Type, BFloat16Type, Float32Type>(tensor.getElementType()))))
+    return emitOpError() << "expected !mamba.bits or a static tensor of f32, "
+                            "f16 or bf16, without a layout, found "
                          << getType();
 
   // (C6) But for dimensions of size 1 the recipe's shape is the type's.

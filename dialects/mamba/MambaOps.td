@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Shapes in the descriptions: T tokens (dynamic), K inputs, N outputs of a
-// linear; H heads, P headdim, G groups, S d_state, C = H·P + 2·G·S convolution
-// channels.
+// The names of dimensions (T, K, N, H, P, G, S, C) are those of the dialect's
+// description. A label such as (C1) recurs in the verifier and ends the name of
+// the constraint's negative test.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,7 +21,7 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 class Mamba_Op<string mnemonic, list<Trait> traits = []>
     : Op<MambaDialect, mnemonic, traits>;
 
-def Mamba_NamedResults : DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>;
+defvar Mamba_NamedResults = DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>;
 
 //===----------------------------------------------------------------------===//
 // Kinds of operands
@@ -40,17 +40,17 @@ class Mamba_Static<int rank, list<Type> elements, string what>
                    [CPred<"::llvm::cast<::mlir::ShapedType>($_self).hasStaticShape()">],
                    what, "::mlir::RankedTensorType">;
 
-def Mamba_Activations : Mamba_Packed<2, [F32], "activations tensor<?xKxf32>">;
-def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations tensor<?xKxi8> or tensor<?xKxi16>">;
-def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token tensor<?xf32>">;
-def Mamba_Indices : Mamba_Packed<1, [I32], "indices tensor<?xi32>">;
-def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state tensor<?xWxCxf32>">;
-def Mamba_SSMState : Mamba_Packed<4, [F32], "SSM state tensor<?xHxSxPxf32>">;
-def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights tensor<Nxf32>">;
-def Mamba_ConvWeight : Mamba_Static<2, [F32], "convolution weight tensor<WxCxf32>">;
+def Mamba_Activations : Mamba_Packed<2, [F32], "activations `tensor<?xKxf32>`">;
+def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations `tensor<?xKxi8>` or `tensor<?xKxi16>`">;
+def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token, `tensor<?xf32>`">;
+def Mamba_Indices : Mamba_Packed<1, [I32], "indices `tensor<?xi32>`">;
+def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state `tensor<?xWxCxf32>`">;
+def Mamba_SSMState : Mamba_Packed<4, [F32], "SSM state `tensor<?xHxSxPxf32>`">;
+def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights `tensor<Nxf32>`">;
+def Mamba_ConvWeight : Mamba_Static<2, [F32], "convolution weight `tensor<WxCxf32>`">;
 def Mamba_Matrix : Mamba_Static<2, [F32, F16, BF16], "dense matrix of f32, f16 or bf16">;
-def Mamba_Single : Mamba_Static<0, [F32], "single tensor<f32>">;
-def Mamba_RowOrColumn : Mamba_Static<2, [F32], "row or column of scales">;
+def Mamba_Single : Mamba_Static<0, [F32], "single `tensor<f32>`">;
+def Mamba_RowOrColumn : Mamba_Static<2, [F32], "column or row of scales `tensor<1xKxf32>`, `tensor<Nx1xf32>`">;
 def Mamba_LinearWeight : AnyTypeOf<[Mamba_Bits, Mamba_Matrix]>;
 def Mamba_Scales : AnyTypeOf<[Mamba_Single, Mamba_RowOrColumn], "",
                              "::mlir::RankedTensorType">;
@@ -63,12 +63,17 @@ def Mamba_WeightsOp : Mamba_Op<"weights", [
     Symbol, SymbolTable, NoTerminator, SingleBlock, NoRegionArguments, IsolatedFromAbove]> {
   let summary = "A named group of weights, such as those of one layer";
   let description = [{
+    A symbol table of its own, so that every layer may use the same names.
+
+    Constraints:
+    - (C1) The group holds `mamba.weight` only.
+
     Example:
     ```mlir
     mamba.weights @layer0 {
-      mamba.weight @norm : tensor<384xf32>
-        from [<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<384xf16>>]
-        as [#mamba.cast<f32>]
+      mamba.weight @norm : tensor<72xf32>
+        from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>]
+        as []
     }
     ```
   }];
@@ -83,23 +88,42 @@ def Mamba_WeightsOp : Mamba_Op<"weights", [
 def Mamba_WeightOp : Mamba_Op<"weight", [Symbol]> {
   let summary = "A weight: where its bytes are, and the recipe that makes it";
   let description = [{
-    The recipe starts from the first source and applies the steps in order;
-    `#mamba.multiply<i>` brings in source `i`. A source's dimensions of size 1
-    are dropped, and the result must have as many elements as the type.
-    A type `!mamba.bits` needs a recipe that ends in `#mamba.sign`; any other
-    ends in the cast to its element type.
+    Every source is converted to f32 (from f64 by rounding), then the steps of
+    the recipe are applied in order to source 0; `#mamba.multiply<i>` brings in
+    source `i`. Every step rounds to f32 or to what it casts to. Dimensions of
+    size 1 do not count: a source `tensor<208x1x4xf32>` is a matrix, and may
+    become a `tensor<4x208xf32>` by `#mamba.transpose`.
+
+    Constraints:
+    - (C1) There is at least one source.
+    - (C2) A step is `#mamba.sign`, `#mamba.neg_exp`, `#mamba.transpose`,
+      `#mamba.multiply` or `#mamba.cast`.
+    - (C3) `#mamba.multiply<i>` names a source after the first, of one element
+      or of as many as source 0.
+    - (C4) `#mamba.transpose` applies to a matrix.
+    - (C5) The type is `!mamba.bits` or a static tensor of f32, f16 or bf16,
+      without a layout.
+    - (C6) But for dimensions of size 1, the shape that the recipe makes is the
+      type's.
+    - (C7) The recipe ends in `#mamba.sign` for `!mamba.bits`, in the cast to
+      its element type for f16 and bf16; for f32 the cast may be left out.
 
     Example:
     ```mlir
-    mamba.weight @in_proj : !mamba.bits<1676x384>
-      from [<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.weight" : tensor<1676x384xf16>>]
+    mamba.weight @in_proj : !mamba.bits<358x72>
+      from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.weight" : tensor<358x72xf32>>]
       as [#mamba.sign]
+    mamba.weight @norm_folded : tensor<72xf32>
+      from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf32>>,
+            #mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.wscale" : tensor<1x72xf32>>]
+      as [#mamba.multiply<1>]
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type,
                        TypedArrayAttrBase<Mamba_SourceAttr, "sources">:$sources,
                        ArrayAttr:$recipe);
   let assemblyFormat = "$sym_name `:` $type `from` $sources `as` $recipe attr-dict";
+  let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
 }
 
@@ -107,11 +131,15 @@ def Mamba_GetWeightOp : Mamba_Op<"get_weight", [
     Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>, Mamba_NamedResults]> {
   let summary = "The value of a weight";
   let description = [{
-    The result has the weight's type, or the same type with a layout.
+    A layout on the result's type says how the weight lies in memory.
+
+    Constraints:
+    - (C1) The symbol is a `mamba.weight`.
+    - (C2) The result has the weight's type, or the same type with a layout.
 
     Example:
     ```mlir
-    %norm = mamba.get_weight @layer0::@norm : tensor<384xf32>
+    %norm = mamba.get_weight @layer0::@norm : tensor<72xf32>
     ```
   }];
   let arguments = (ins SymbolRefAttr:$weight);
@@ -136,7 +164,19 @@ def Mamba_BlockOp : Mamba_Op<"block", [
     `out_proj_scale`, `out_proj_shift`, `out_proj_bias`. A projection is a
     `bit_linear` if its weight is `!mamba.bits`, else a `linear`.
 
-    `expand-blocks` writes down what it means.
+    ```
+    z, xBC, dt = split(in_proj(rms_norm(x, norm)))
+    s          = selective_scan(causal_conv(xBC), dt)
+    y          = x + out_proj(gated_rms_norm(s, z, gated_norm))
+    ```
+
+    Constraints:
+    - (C1) `x` has `d_model` features.
+    - (C2) `conv_state` is [slot][d_conv − 1][C].
+    - (C3) `ssm_state` is [slot][H][S][P].
+    - (C4) `weights` names a `mamba.weights`.
+    - (C5) The weights are there, with the shapes that `config` asks for;
+      `_scale` and `_shift` go with packed signs.
 
     Example:
     ```mlir
@@ -166,6 +206,11 @@ def Mamba_BlockOp : Mamba_Op<"block", [
 def Mamba_EmbeddingOp : Mamba_Op<"embedding", [Pure, Mamba_NamedResults]> {
   let summary = "Rows of the embedding table: y[t] = table[ids[t]]";
   let description = [{
+    An id beyond the table is an error when the program runs.
+
+    Constraints:
+    - (C1) `y` is as wide as the table.
+
     Example:
     ```mlir
     %y = mamba.embedding %ids, %table : tensor<?xi32>, tensor<1000x72xf16> -> tensor<?x72xf32>
@@ -184,6 +229,12 @@ def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure, Mamba_NamedResults]> {
     `y = x̂ ⊙ weight` and, if `shift_weight` is given,
     `shift[t] = Σ_k x̂[t][k] · shift_weight[k]`.
 
+    Constraints:
+    - (C1) `weight`, `shift_weight` and `y` have the features of `x`.
+    - (C2) `groups` divides the features.
+    - (C3) `eps` is finite and not negative.
+    - (C4) There is a `shift` just where there is a `shift_weight`.
+
     Example:
     ```mlir
     %y = mamba.rms_norm %x, %w {eps = 1.0e-5 : f32}
@@ -198,14 +249,22 @@ def Mamba_RMSNormOp : Mamba_Op<"rms_norm", [Pure, Mamba_NamedResults]> {
   let assemblyFormat = [{
     $x `,` $weight (`shift` $shift_weight^)? attr-dict `:` functional-type(operands, results)
   }];
+  let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
 }
 
 def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure, Mamba_NamedResults]> {
-  let summary = "rms_norm(x ⊙ SiLU(z))";
+  let summary = "Gated RMSNorm: rms_norm(x ⊙ SiLU(z))";
   let description = [{
     The gate comes first, then the norm by groups, as in mamba_ssm's
     `RMSNormGated(norm_before_gate=False)`.
+
+    Constraints:
+    - (C1) `weight`, `shift_weight` and `y` have the features of `x`.
+    - (C2) `groups` divides the features.
+    - (C3) `eps` is finite and not negative.
+    - (C4) There is a `shift` just where there is a `shift_weight`.
+    - (C5) `z` has the features of `x`.
 
     Example:
     ```mlir
@@ -221,6 +280,7 @@ def Mamba_GatedRMSNormOp : Mamba_Op<"gated_rms_norm", [Pure, Mamba_NamedResults]
     $x `,` $z `,` $weight (`shift` $shift_weight^)? attr-dict
     `:` functional-type(operands, results)
   }];
+  let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
 }
 
@@ -236,6 +296,9 @@ def Mamba_QuantizeOp : Mamba_Op<"quantize", [Pure, Mamba_NamedResults]> {
     q[k]  = clamp(rint(x[k] · inv), −top, top)        ties to even; product rounded to f32 first
     scale = m / top
     ```
+
+    Constraints:
+    - (C1) `q` has the features of `x`.
 
     Example:
     ```mlir
@@ -274,6 +337,16 @@ def Mamba_BitLinearOp : Mamba_Op<"bit_linear", [Pure, AttrSizedOperandSegments]>
     is given. Integer activations need `act_scale`, and their sums are exact
     in int32.
 
+    Constraints:
+    - (C1) `x` has the weight's columns.
+    - (C2) `y` and `bias` have the weight's rows.
+    - (C3) `scale` and `shift` are by column, by row or single.
+    - (C4) `act_scale` is given just where `x` is quantised.
+    - (C5) Quantised activations have no column scale: it belongs before the
+      rounding.
+    - (C6) `token_shift` replaces a column shift.
+    - (C7) The shift of quantised activations is a `token_shift`'s.
+
     Example:
     ```mlir
     %y = mamba.bit_linear %x, %w scale %s shift %b
@@ -297,6 +370,14 @@ def Mamba_BitLinearOp : Mamba_Op<"bit_linear", [Pure, AttrSizedOperandSegments]>
 def Mamba_LinearOp : Mamba_Op<"linear", [Pure]> {
   let summary = "Dense product: y = x·Wᵀ + bias";
   let description = [{
+    ```
+    y[t][o] = Σ_k W[o][k] · x[t][k] + bias[o]
+    ```
+
+    Constraints:
+    - (C1) `x` has the weight's columns.
+    - (C2) `y` and `bias` have the weight's rows.
+
     Example:
     ```mlir
     %y = mamba.linear %x, %w bias %b
@@ -314,6 +395,12 @@ def Mamba_LinearOp : Mamba_Op<"linear", [Pure]> {
 def Mamba_SplitOp : Mamba_Op<"split", [Pure]> {
   let summary = "Cuts the channels of activations into adjacent parts";
   let description = [{
+    Part `i` is `x[t][o_i .. o_i + size_i]`, with `o_i` the sum of the sizes of
+    the parts before it. One part alone folds to `x`.
+
+    Constraints:
+    - (C1) The parts' features add up to those of `x`.
+
     Example:
     ```mlir
     %z, %xbc, %dt = mamba.split %zxbcdt : tensor<?x358xf32> -> tensor<?x144xf32>, tensor<?x208xf32>, tensor<?x6xf32>
@@ -333,6 +420,10 @@ def Mamba_CausalConvOp : Mamba_Op<"causal_conv", [Pure, Mamba_NamedResults]> {
     `y[t][c] = SiLU(Σ_w x[t − (d_conv − 1) + w][c] · weight[w][c] + bias[c])`:
     the last tap is the newest token. The new state is the last `d_conv − 1`
     raw inputs.
+
+    Constraints:
+    - (C1) `x`, `y` and `bias` have the weight's channels.
+    - (C2) `state` and `new_state` are [slot][d_conv − 1][channels].
 
     Example:
     ```mlir
@@ -365,6 +456,13 @@ def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure, Mamba_NamedResults
     ```
     (Mamba-2, arXiv 2405.21060.) A is negative: −exp(A_log).
 
+    Constraints:
+    - (C1) `dt_bias`, `A` and `D` have H elements.
+    - (C2) `groups` divides H.
+    - (C3) 0 ≤ `dt_min` ≤ `dt_max`.
+    - (C4) `xbc` has H·P + 2·G·S features and `dt` has H.
+    - (C5) `y` has H·P features, and the state's shape stays.
+
     Example:
     ```mlir
     %y, %state1 = mamba.selective_scan %xbc, %dt, %state, %dt_bias, %A, %D, %seqs
@@ -388,6 +486,10 @@ def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure, Mamba_NamedResults
 def Mamba_AddOp : Mamba_Op<"add", [Pure, Mamba_NamedResults, Commutative, SameOperandsAndResultType]> {
   let summary = "Elementwise sum, of the residual stream and a mixer's output";
   let description = [{
+    ```
+    y[t][k] = lhs[t][k] + rhs[t][k]
+    ```
+
     Example:
     ```mlir
     %y = mamba.add %a, %b : tensor<?x72xf32>
@@ -401,6 +503,9 @@ def Mamba_AddOp : Mamba_Op<"add", [Pure, Mamba_NamedResults, Commutative, SameOp
 def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, Mamba_NamedResults, AllTypesMatch<["x", "y"]>]> {
   let summary = "The tokens whose logits are wanted: y[r] = x[rows[r]]";
   let description = [{
+    A row beyond the tokens is an error when the program runs. A row may be
+    named several times, and in any order.
+
     Example:
     ```mlir
     %y = mamba.select_rows %x, %rows : tensor<?x72xf32>, tensor<?xi32>
@@ -414,6 +519,14 @@ def Mamba_SelectRowsOp : Mamba_Op<"select_rows", [Pure, Mamba_NamedResults, AllT
 def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure, Mamba_NamedResults]> {
   let summary = "Logits: y = x·Wᵀ, W the vocabulary's rows";
   let description = [{
+    ```
+    logits[t][v] = Σ_k W[v][k] · x[t][k]
+    ```
+
+    Constraints:
+    - (C1) `x` has the weight's columns.
+    - (C2) There is a logit for each of the weight's rows.
+
     Example:
     ```mlir
     %logits = mamba.lm_head %x, %w : tensor<?x72xf32>, tensor<1000x72xf16> -> tensor<?x1000xf32>
@@ -441,8 +554,18 @@ def Mamba_FusedLinearOp : Mamba_Op<"fused_linear", [Pure, AttrSizedOperandSegmen
            Σ_k W[o][k] · v[k]                                         if activation_bits = 32
     y[o] = row_scale[o] · a[o] + row_shift[o] · τ + bias[o] + residual[t][o]
     ```
-    An absent `row_scale` or `row_shift` counts as 1, any other absent term as
-    0. Quantised activations go with `!mamba.bits` alone.
+    The groups of the norm are `norm_groups` runs of adjacent features. An
+    absent `norm_weight`, `row_scale` or `row_shift` counts as 1, any other
+    absent term as 0.
+
+    Constraints:
+    - (C1) `x`, `norm_weight` and `shift_weight` have the weight's columns.
+    - (C2) `y`, `residual`, `row_scale`, `row_shift` and `bias` have the
+      weight's rows.
+    - (C3) `activation_bits` is 8, 16 or 32, and 32 for a dense weight.
+    - (C4) `norm_groups` is 0 or divides the columns.
+    - (C5) `eps` is finite and not negative.
+    - (C6) `row_shift` needs `shift_weight`.
 
     Example:
     ```mlir
@@ -466,6 +589,7 @@ def Mamba_FusedLinearOp : Mamba_Op<"fused_linear", [Pure, AttrSizedOperandSegmen
       | `row_scale` $row_scale | `row_shift` $row_shift | `bias` $bias | `residual` $residual)
     attr-dict `:` functional-type(operands, results)
   }];
+  let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
 }
 
@@ -474,6 +598,15 @@ def Mamba_ScanOp : Mamba_Op<"scan", [Pure, Mamba_NamedResults]> {
   let description = [{
     Splits `zxbcdt` into z, xBC and dt and computes
     `y = selective_scan(causal_conv(xBC), dt) ⊙ SiLU(z)`.
+
+    Constraints:
+    - (C1) `dt_bias`, `A` and `D` have H elements.
+    - (C2) `groups` divides H.
+    - (C3) 0 ≤ `dt_min` ≤ `dt_max`.
+    - (C4) `zxbcdt` has 2·H·P + 2·G·S + H features.
+    - (C5) `conv_weight` is [d_conv][C], `conv_bias` has C elements, and
+      `conv_state` is [slot][d_conv − 1][C].
+    - (C6) `y` has H·P features, and the states' shapes stay.
 
     Example:
     ```mlir

@@ -19,6 +19,9 @@ def Mamba_BitsType : Mamba_Type<"Bits", "bits"> {
     sparse list beside the bits. Without a layout the matrix is abstract;
     `assign-layouts` gives it one.
 
+    Constraints:
+    - (C1) `rows` and `columns` are positive.
+
     Example: `!mamba.bits<10576x2560>`,
     `!mamba.bits<10576x2560, #mamba.bit_tile<rows = 16>>`.
   }];
