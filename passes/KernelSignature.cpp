@@ -189,6 +189,14 @@ bool mambit::isFusedOp(Operation *op) {
   return isa<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp>(op);
 }
 
+bool mambit::isKernel(func::FuncOp function) {
+  if (!function.isPrivate() || function.isExternal())
+    return false;
+  Block &body = function.getBody().front();
+  return llvm::hasNItems(body, 2) && isFusedOp(&body.front()) &&
+         llvm::equal(body.front().getOperands(), body.getArguments());
+}
+
 FailureOr<SmallVector<ParamAttr>> mambit::getKernelSignature(Operation *op) {
   return llvm::TypeSwitch<Operation *, FailureOr<SmallVector<ParamAttr>>>(op)
       .Case<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp>(

@@ -35,6 +35,8 @@
 #include "dialects/mamba/Mamba.h"
 #include "dialects/plan/Plan.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
 #include <optional>
 
 namespace mambit {
@@ -42,6 +44,10 @@ namespace mambit {
 /// Whether kernels are made of this operation: mamba.embedding,
 /// mamba.fused_linear, mamba.scan.
 bool isFusedOp(mlir::Operation *op);
+
+/// Whether a function is a kernel, as form-kernels makes it: private, with one
+/// fused operation on its arguments as body.
+bool isKernel(mlir::func::FuncOp function);
 
 /// The buffers of a fused operation whose weights have layouts. Reports an
 /// error where a layout is missing.

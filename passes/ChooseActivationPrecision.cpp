@@ -1,0 +1,69 @@
+//===- ChooseActivationPrecision.cpp - quantise activations -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "passes/Passes.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace mambit {
+#define GEN_PASS_DEF_CHOOSEACTIVATIONPRECISION
+#include "passes/Passes.h.inc"
+} // namespace mambit
+
+using namespace mlir;
+using namespace mambit;
+using mamba::BitLinearOp;
+
+/// Whether the linear means the same on quantised activations: a column scale
+/// and a shift without token_shift ask for the activations themselves.
+static bool canQuantize(BitLinearOp linear) {
+  Value scale = linear.getScale();
+  bool columnScale =
+      scale && mamba::getScaleKind(cast<RankedTensorType>(scale.getType())) ==
+                   mamba::ScaleKind::column;
+  return !linear.getActScale() && !columnScale &&
+         (!linear.getShift() || linear.getTokenShift());
+}
+
+namespace {
+struct ChooseActivationPrecision
+    : mambit::impl::ChooseActivationPrecisionBase<ChooseActivationPrecision> {
+  using ChooseActivationPrecisionBase::ChooseActivationPrecisionBase;
+
+  void runOnOperation() override {
+    if (activationBits != 8 && activationBits != 16 && activationBits != 32) {
+      emitError(getOperation().getLoc())
+          << "expected activation-bits to be 8, 16 or 32, found "
+          << activationBits;
+      return signalPassFailure();
+    }
+    if (activationBits == 32)
+      return;
+    WalkResult result = getOperation().walk([&](BitLinearOp linear) {
+      return !canQuantize(linear) || succeeded(quantize(linear))
+                 ? WalkResult::advance()
+                 : WalkResult::interrupt();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+
+  LogicalResult quantize(BitLinearOp linear) {
+    int64_t columns = linear.getWeight().getType().getColumns();
+    int64_t most = std::numeric_limits<int32_t>::max() /
+                   mamba::QuantizeOp::getTop(activationBits);
+    if (columns > most)
+      return linear.emitError("int32 sums could overflow: expected at most ")
+             << most << " columns at " << activationBits
+             << "-bit activations, found " << columns;
+    OpBuilder builder(linear);
+    auto quantize = mamba::QuantizeOp::create(
+        builder, linear.getLoc(), linear.getX(), unsigned(activationBits));
+    linear.getXMutable().assign(quantize.getQ());
+    linear.getActScaleMutable().assign(quantize.getScale());
+    ++quantized;
+    return success();
+  }
+};
+} // namespace
