@@ -1,0 +1,780 @@
+//===- ApiTest.cpp - the C interface over an artifact made by hand
+//---------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/mambit.h"
+#include "test/runtime/ToyModel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <limits>
+#include <memory>
+#include <random>
+#include <thread>
+#include <unistd.h>
+
+using namespace mambit::test;
+
+namespace {
+
+struct Free {
+  void operator()(mambit_model *model) const { mambit_model_free(model); }
+  void operator()(mambit_session *session) const {
+    mambit_session_free(session);
+  }
+  void operator()(mambit_decoder *decoder) const {
+    mambit_decoder_free(decoder);
+  }
+  void operator()(mambit_cancel *cancel) const { mambit_cancel_free(cancel); }
+};
+using ModelHandle = std::unique_ptr<mambit_model, Free>;
+using SessionHandle = std::unique_ptr<mambit_session, Free>;
+
+std::string temporaryPath() {
+  static int count = 0;
+  return ::testing::TempDir() + "mambit-" + std::to_string(getpid()) + "-" +
+         std::to_string(count++) + ".mbt";
+}
+
+/// A file that is gone after the test.
+struct TemporaryArtifact {
+  explicit TemporaryArtifact(const ToyOptions &options)
+      : path(temporaryPath()) {
+    mambit::artifact::Draft draft = makeToy(options);
+    mambit::artifact::write(draft, path);
+  }
+  explicit TemporaryArtifact(mambit::artifact::Draft draft)
+      : path(temporaryPath()) {
+    mambit::artifact::write(draft, path);
+  }
+  ~TemporaryArtifact() { unlink(path.c_str()); }
+  std::string path;
+};
+
+ToyOptions toyOptions() {
+  ToyOptions options;
+  options.image = MAMBIT_TOY_IMAGE;
+  return options;
+}
+
+ToyOptions textOptions() {
+  ToyOptions options;
+  options.image = MAMBIT_TEXT_IMAGE; // with BIAS 1
+  options.vocab = 4100;
+  options.tokenizer = MAMBIT_TOKENIZER;
+  return options;
+}
+
+ModelHandle openModel(const std::string &path, uint32_t threads = 2,
+                      uint32_t sessions = 0) {
+  mambit_model_options options = MAMBIT_INIT(mambit_model_options);
+  options.threads = threads;
+  options.max_sessions = sessions;
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open(path.c_str(), &options, &model), MAMBIT_OK)
+      << mambit_last_error();
+  return ModelHandle(model);
+}
+
+ModelHandle openToy(uint32_t threads = 2, uint32_t sessions = 0) {
+  return openModel(TemporaryArtifact(toyOptions()).path, threads, sessions);
+}
+
+SessionHandle createSession(const ModelHandle &model) {
+  mambit_session *session = nullptr;
+  EXPECT_EQ(mambit_session_create(model.get(), &session), MAMBIT_OK)
+      << mambit_last_error();
+  return SessionHandle(session);
+}
+
+uint64_t positionOf(const SessionHandle &session) {
+  uint64_t position = 0;
+  EXPECT_EQ(mambit_session_position(session.get(), &position), MAMBIT_OK);
+  return position;
+}
+
+bool lastErrorHas(const std::string &text) {
+  return std::string(mambit_last_error()).find(text) != std::string::npos;
+}
+
+constexpr unsigned kVocab = 7;
+
+std::vector<int32_t> randomTokens(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens(count);
+  for (int32_t &token : tokens)
+    token = random() % kVocab;
+  return tokens;
+}
+
+/// All rows of a sequence that starts afresh.
+std::vector<float> referenceRows(const std::vector<int32_t> &tokens,
+                                 bool decode = false) {
+  ToyReference reference(kVocab);
+  std::vector<float> rows;
+  for (int32_t token : tokens) {
+    std::vector<float> row = reference.push(token, decode);
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  return rows;
+}
+
+//===----------------------------------------------------------------------===//
+// Opening
+//===----------------------------------------------------------------------===//
+
+TEST(Open, TellsAboutTheModel) {
+  ModelHandle model = openModel(TemporaryArtifact(textOptions()).path, 3, 5);
+  mambit_model_info info = MAMBIT_INIT(mambit_model_info);
+  ASSERT_EQ(mambit_model_get_info(model.get(), &info), MAMBIT_OK);
+  EXPECT_STREQ(info.producer, "toy 1");
+  EXPECT_STREQ(info.format, "toy");
+  EXPECT_STREQ(info.device, "cpu");
+  EXPECT_STREQ(info.target, "baseline");
+  EXPECT_EQ(info.vocab_size, 4100u);
+  EXPECT_EQ(info.layers, 1u);
+  EXPECT_EQ(info.weight_bytes, 4100u * 4);
+  EXPECT_EQ(info.session_bytes, 128u);
+  EXPECT_EQ(info.threads, 3u);
+  EXPECT_EQ(info.max_sessions, 5u);
+  EXPECT_EQ(info.max_tokens, kToyPrefillTokens);
+  EXPECT_EQ(info.max_sequences, kToyDecodeSequences);
+  EXPECT_TRUE(info.has_tokenizer);
+  EXPECT_EQ(info.bos_id, 1);
+  EXPECT_EQ(info.eos_id, 2);
+}
+
+TEST(Open, FillsOnlyWhatAnOlderCallerKnows) {
+  ModelHandle model = openToy();
+  mambit_model_info info = MAMBIT_INIT(mambit_model_info);
+  info.size = offsetof(mambit_model_info, target);
+  info.target = "untouched";
+  ASSERT_EQ(mambit_model_get_info(model.get(), &info), MAMBIT_OK);
+  EXPECT_STREQ(info.device, "cpu");
+  EXPECT_STREQ(info.target, "untouched");
+  EXPECT_EQ(info.size, offsetof(mambit_model_info, target));
+}
+
+TEST(Open, RefusesFieldsOfANewerCaller) {
+  struct {
+    mambit_model_options options;
+    uint64_t newField;
+  } newer{};
+  newer.options.size = sizeof(newer);
+  TemporaryArtifact artifact(toyOptions());
+  mambit_model *model = nullptr;
+  newer.newField = 1;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), &newer.options, &model),
+            MAMBIT_INVALID_ARGUMENT);
+  newer.newField = 0;
+  ASSERT_EQ(mambit_model_open(artifact.path.c_str(), &newer.options, &model),
+            MAMBIT_OK);
+  mambit_model_free(model);
+}
+
+TEST(Open, RefusesWhatIsNoArtifact) {
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open("/does/not/exist", nullptr, &model),
+            MAMBIT_INVALID_ARTIFACT);
+  EXPECT_TRUE(lastErrorHas("/does/not/exist")) << mambit_last_error();
+  std::string path = temporaryPath();
+  std::ofstream(path) << "this is no artifact, and much longer than a header "
+                         "of sixty-four bytes would be";
+  EXPECT_EQ(mambit_model_open(path.c_str(), nullptr, &model),
+            MAMBIT_INVALID_ARTIFACT);
+  EXPECT_TRUE(lastErrorHas(path)) << mambit_last_error();
+  unlink(path.c_str());
+  EXPECT_EQ(model, nullptr);
+}
+
+TEST(Open, RefusesASkeleton) {
+  ToyOptions options = toyOptions();
+  options.skeleton = true;
+  TemporaryArtifact artifact(options);
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), nullptr, &model),
+            MAMBIT_INVALID_ARTIFACT);
+  EXPECT_TRUE(lastErrorHas("skeleton")) << mambit_last_error();
+}
+
+TEST(Open, RefusesProgramsItCannotFeed) {
+  auto expectRefused = [](mambit::artifact::Draft draft, const char *text) {
+    TemporaryArtifact artifact(std::move(draft));
+    mambit_model *model = nullptr;
+    EXPECT_EQ(mambit_model_open(artifact.path.c_str(), nullptr, &model),
+              MAMBIT_INVALID_ARTIFACT);
+    EXPECT_TRUE(lastErrorHas(text)) << mambit_last_error();
+  };
+  mambit::artifact::Draft draft = makeToy(toyOptions());
+  draft.index.devices[0]->programs[1]->name = "another";
+  expectRefused(std::move(draft), "no program 'decode'");
+  draft = makeToy(toyOptions());
+  draft.index.devices[0]->programs[0]->inputs.pop_back();
+  expectRefused(std::move(draft), "no 'rows'");
+  draft = makeToy(toyOptions());
+  draft.index.devices[0]->programs[0]->inputs[0]->dtype =
+      mambit::artifact::DType::f32;
+  expectRefused(std::move(draft), "'ids' of program 'prefill' is f32");
+  draft = makeToy(toyOptions());
+  draft.index.config->vocab = 8;
+  expectRefused(std::move(draft), "vocabulary of 8");
+  draft = makeToy(toyOptions());
+  draft.index.devices[0]->targets[0]->kernels[0]->phases[0]->symbol = "nothing";
+  expectRefused(std::move(draft), "no symbol 'nothing'");
+}
+
+TEST(Open, TakesTheFirstTargetThatFits) {
+  ToyOptions options = toyOptions();
+  options.targets = {{"better", "x86_64-unknown-linux", {"sse2", "warp-drive"}},
+                     {"arm", "aarch64-unknown-linux", {}},
+                     {"good", "x86_64-unknown-linux", {"sse2"}},
+                     {"baseline", "x86_64-unknown-linux", {}}};
+  TemporaryArtifact artifact(options);
+  ModelHandle model = openModel(artifact.path);
+  mambit_model_info info = MAMBIT_INIT(mambit_model_info);
+  mambit_model_get_info(model.get(), &info);
+  EXPECT_STREQ(info.target, "good");
+
+  auto force = [&](const char *target, mambit_model **opened) {
+    mambit_model_options options = MAMBIT_INIT(mambit_model_options);
+    options.target = target;
+    return mambit_model_open(artifact.path.c_str(), &options, opened);
+  };
+  mambit_model *forced = nullptr;
+  ASSERT_EQ(force("baseline", &forced), MAMBIT_OK);
+  mambit_model_get_info(forced, &info);
+  EXPECT_STREQ(info.target, "baseline");
+  mambit_model_free(forced);
+  for (const char *name : {"better", "arm", "unheard-of"}) {
+    EXPECT_EQ(force(name, &forced), MAMBIT_UNSUPPORTED);
+    EXPECT_TRUE(lastErrorHas(name)) << mambit_last_error();
+    EXPECT_TRUE(lastErrorHas("lacks warp-drive")) << mambit_last_error();
+    EXPECT_TRUE(lastErrorHas("lacks the architecture aarch64"))
+        << mambit_last_error();
+  }
+}
+
+TEST(Open, SaysWhatFitsNot) {
+  ToyOptions options = toyOptions();
+  options.targets = {
+      {"better", "x86_64-unknown-linux", {"warp-drive", "sse2", "flux"}},
+      {"good", "x86_64-unknown-linux", {"flux"}}};
+  TemporaryArtifact artifact(options);
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), nullptr, &model),
+            MAMBIT_UNSUPPORTED);
+  EXPECT_TRUE(lastErrorHas("better (this machine lacks warp-drive, flux); "
+                           "good (this machine lacks flux)"))
+      << mambit_last_error();
+  mambit_model_options wanted = MAMBIT_INIT(mambit_model_options);
+  wanted.device = "abacus";
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), &wanted, &model),
+            MAMBIT_UNSUPPORTED);
+  EXPECT_TRUE(lastErrorHas("'abacus'")) << mambit_last_error();
+}
+
+TEST(Open, CodeThatDoesNotLoadIsAnError) {
+  mambit::artifact::Draft draft = makeToy(toyOptions());
+  int section = draft.index.devices[0]->targets[0]->images[0]->section;
+  draft.payloads[section] = [](mambit::artifact::Sink &sink) {
+    sink.write("\177ELF but not for long", 20);
+  };
+  TemporaryArtifact artifact(std::move(draft));
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), nullptr, &model),
+            MAMBIT_INVALID_ARTIFACT);
+  EXPECT_TRUE(lastErrorHas("cannot load the kernels")) << mambit_last_error();
+}
+
+TEST(Open, ModelsKeepTheirOwnCode) {
+  // One after the other, so that descriptors are used again, and at once.
+  auto firstLogit = [](const ModelHandle &model, unsigned vocab) {
+    SessionHandle session = createSession(model);
+    std::vector<float> logits(vocab);
+    int32_t token = 3;
+    mambit_session *raw = session.get();
+    EXPECT_EQ(mambit_decode(&raw, 1, &token, logits.data(), vocab), MAMBIT_OK)
+        << mambit_last_error();
+    return logits[0];
+  };
+  TemporaryArtifact toy(toyOptions());
+  float toyLogit = ToyReference(7).push(3, true)[0];
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    EXPECT_EQ(firstLogit(openModel(toy.path), 7), toyLogit);
+    ModelHandle kept = openModel(toy.path);
+    ModelHandle text = openModel(TemporaryArtifact(textOptions()).path);
+    EXPECT_EQ(firstLogit(text, 4100), ToyReference(4100, 1).push(3, true)[0]);
+    EXPECT_EQ(firstLogit(kept, 7), toyLogit);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+TEST(Forward, PrefillOfEveryLengthGivesAllRows) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  for (size_t length : {2, 3, 7, 8, 9, 15, 16, 17, 100}) {
+    std::vector<int32_t> tokens = randomTokens(length, length);
+    std::vector<float> expected = referenceRows(tokens);
+    std::vector<float> logits(length * kVocab, -1);
+    ASSERT_EQ(mambit_session_reset(session.get()), MAMBIT_OK);
+    ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), length,
+                             MAMBIT_LOGITS_ALL, logits.data(), logits.size()),
+              MAMBIT_OK)
+        << mambit_last_error();
+    EXPECT_EQ(logits, expected);
+    EXPECT_EQ(positionOf(session), length);
+
+    ASSERT_EQ(mambit_session_reset(session.get()), MAMBIT_OK);
+    EXPECT_EQ(positionOf(session), 0u);
+    std::vector<float> last(kVocab);
+    ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), length,
+                             MAMBIT_LOGITS_LAST, last.data(), last.size()),
+              MAMBIT_OK);
+    EXPECT_EQ(last,
+              std::vector<float>(expected.end() - kVocab, expected.end()));
+  }
+}
+
+TEST(Forward, DecodeContinuesAPrompt) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  std::vector<int32_t> tokens = randomTokens(30, 5);
+  ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), 20, MAMBIT_LOGITS_NONE,
+                           nullptr, 0),
+            MAMBIT_OK);
+  std::vector<float> expected = referenceRows(tokens, /*decode=*/true);
+  mambit_session *raw = session.get();
+  for (size_t t = 20; t < 30; ++t) {
+    std::vector<float> logits(kVocab);
+    ASSERT_EQ(mambit_decode(&raw, 1, &tokens[t], logits.data(), kVocab),
+              MAMBIT_OK);
+    EXPECT_TRUE(std::equal(logits.begin(), logits.end(),
+                           expected.begin() + t * kVocab));
+  }
+  EXPECT_EQ(positionOf(session), 30u);
+}
+
+TEST(Forward, BatchesEqualSingleRuns) {
+  // More sequences than a run takes, of all lengths; twice, to continue.
+  ModelHandle model = openToy(3);
+  const std::vector<size_t> lengths{5, 1, 20, 8, 1, 2, 1, 16, 1, 1, 9};
+  std::vector<SessionHandle> owners;
+  std::vector<mambit_session *> sessions;
+  std::vector<ToyReference> references(lengths.size(), ToyReference(kVocab));
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    owners.push_back(createSession(model));
+    sessions.push_back(owners.back().get());
+  }
+  for (unsigned round = 0; round < 2; ++round) {
+    std::vector<size_t> offsets{0};
+    for (size_t length : lengths)
+      offsets.push_back(offsets.back() + length);
+    std::vector<int32_t> tokens = randomTokens(offsets.back(), round);
+    std::vector<float> all, last;
+    for (size_t i = 0; i < lengths.size(); ++i)
+      for (size_t t = offsets[i]; t < offsets[i + 1]; ++t) {
+        auto row = references[i].push(tokens[t], lengths[i] == 1);
+        all.insert(all.end(), row.begin(), row.end());
+        if (t + 1 == offsets[i + 1])
+          last.insert(last.end(), row.begin(), row.end());
+      }
+    mambit_batch batch = MAMBIT_INIT(mambit_batch);
+    batch.sessions = sessions.data();
+    batch.sequences = sessions.size();
+    batch.tokens = tokens.data();
+    batch.offsets = offsets.data();
+    batch.which = round == 0 ? MAMBIT_LOGITS_ALL : MAMBIT_LOGITS_LAST;
+    std::vector<float> logits(round == 0 ? all.size() : last.size());
+    batch.logits = logits.data();
+    batch.logits_capacity = logits.size();
+    ASSERT_EQ(mambit_forward(&batch), MAMBIT_OK) << mambit_last_error();
+    EXPECT_EQ(logits, round == 0 ? all : last);
+  }
+}
+
+TEST(Forward, SessionsHaveTheirOwnState) {
+  ModelHandle model = openToy(2, 3);
+  std::vector<int32_t> tokens = randomTokens(12, 1);
+  auto lastRow = [&](const SessionHandle &session) {
+    std::vector<float> logits(kVocab);
+    EXPECT_EQ(mambit_prefill(session.get(), tokens.data(), tokens.size(),
+                             MAMBIT_LOGITS_LAST, logits.data(), kVocab),
+              MAMBIT_OK)
+        << mambit_last_error();
+    return logits;
+  };
+  SessionHandle first = createSession(model), second = createSession(model);
+  std::vector<float> expected = lastRow(first);
+  EXPECT_EQ(lastRow(second), expected);
+  // The model's only other slot is used, freed, and used again.
+  for (int repeat = 0; repeat < 3; ++repeat)
+    EXPECT_EQ(lastRow(createSession(model)), expected);
+  SessionHandle third = createSession(model);
+  mambit_session *fourth = nullptr;
+  EXPECT_EQ(mambit_session_create(model.get(), &fourth),
+            MAMBIT_OUT_OF_RESOURCES);
+  EXPECT_TRUE(lastErrorHas("all 3 sessions")) << mambit_last_error();
+  EXPECT_EQ(mambit_session_fork(first.get(), &fourth), MAMBIT_OUT_OF_RESOURCES);
+  third.reset();
+  EXPECT_EQ(mambit_session_create(model.get(), &fourth), MAMBIT_OK);
+  mambit_session_free(fourth);
+}
+
+TEST(Forward, AForkGoesItsOwnWay) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  std::vector<int32_t> tokens = randomTokens(20, 8);
+  ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), 11, MAMBIT_LOGITS_NONE,
+                           nullptr, 0),
+            MAMBIT_OK);
+  mambit_session *raw = nullptr;
+  ASSERT_EQ(mambit_session_fork(session.get(), &raw), MAMBIT_OK);
+  SessionHandle fork(raw);
+  EXPECT_EQ(positionOf(fork), 11u);
+  int32_t other[] = {0, 1, 2};
+  ASSERT_EQ(
+      mambit_prefill(session.get(), other, 3, MAMBIT_LOGITS_NONE, nullptr, 0),
+      MAMBIT_OK);
+  std::vector<float> logits(kVocab), expected = referenceRows(tokens);
+  ASSERT_EQ(mambit_prefill(fork.get(), tokens.data() + 11, 9,
+                           MAMBIT_LOGITS_LAST, logits.data(), kVocab),
+            MAMBIT_OK);
+  EXPECT_EQ(logits,
+            std::vector<float>(expected.end() - kVocab, expected.end()));
+  EXPECT_EQ(positionOf(session), 14u);
+}
+
+TEST(Forward, ASessionKeepsItsModel) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  model.reset();
+  std::vector<int32_t> tokens = randomTokens(5, 1);
+  EXPECT_EQ(mambit_prefill(session.get(), tokens.data(), 5, MAMBIT_LOGITS_NONE,
+                           nullptr, 0),
+            MAMBIT_OK);
+}
+
+TEST(Forward, ThreadsRunSessionsOfOneModel) {
+  ModelHandle model = openToy(2);
+  std::vector<std::thread> callers;
+  for (unsigned caller = 0; caller < 8; ++caller)
+    callers.emplace_back([&, caller] {
+      for (unsigned repeat = 0; repeat < 10; ++repeat) {
+        SessionHandle session = createSession(model);
+        std::vector<int32_t> tokens = randomTokens(25, caller * 100 + repeat);
+        std::vector<float> logits(25 * kVocab);
+        EXPECT_EQ(mambit_prefill(session.get(), tokens.data(), 25,
+                                 MAMBIT_LOGITS_ALL, logits.data(),
+                                 logits.size()),
+                  MAMBIT_OK);
+        EXPECT_EQ(logits, referenceRows(tokens));
+      }
+    });
+  for (std::thread &caller : callers)
+    caller.join();
+}
+
+//===----------------------------------------------------------------------===//
+// Refusals
+//===----------------------------------------------------------------------===//
+
+TEST(Forward, RefusesBadCallsAndLeavesSessionsAlone) {
+  ModelHandle model = openToy(), otherModel = openToy();
+  SessionHandle first = createSession(model), second = createSession(model),
+                foreign = createSession(otherModel);
+  std::vector<float> logits(100);
+  std::vector<int32_t> tokens{1, 2, 3, 4};
+  std::vector<size_t> offsets{0, 2, 4};
+  std::vector<mambit_session *> sessions{first.get(), second.get()};
+  mambit_batch good = MAMBIT_INIT(mambit_batch);
+  good.sessions = sessions.data();
+  good.sequences = 2;
+  good.tokens = tokens.data();
+  good.offsets = offsets.data();
+  good.which = MAMBIT_LOGITS_LAST;
+  good.logits = logits.data();
+  good.logits_capacity = logits.size();
+  auto expectRefused = [&](mambit_batch batch, const char *text) {
+    EXPECT_EQ(mambit_forward(&batch), MAMBIT_INVALID_ARGUMENT) << text;
+    EXPECT_TRUE(lastErrorHas(text)) << mambit_last_error();
+  };
+  EXPECT_EQ(mambit_forward(nullptr), MAMBIT_INVALID_ARGUMENT);
+  mambit_batch batch = good;
+  batch.size = 0;
+  expectRefused(batch, "size");
+  batch = good;
+  batch.sessions = nullptr;
+  expectRefused(batch, "'sessions' is null");
+  batch = good;
+  batch.sequences = 0;
+  expectRefused(batch, "no sequences");
+  batch = good;
+  batch.tokens = nullptr;
+  expectRefused(batch, "'tokens' is null");
+  batch = good;
+  batch.logits = nullptr;
+  expectRefused(batch, "'logits' is null");
+  batch = good;
+  batch.logits_capacity = 2 * kVocab - 1;
+  expectRefused(batch, "room for 13 floats");
+  batch = good;
+  batch.which = MAMBIT_LOGITS_ALL;
+  batch.logits_capacity = 4 * kVocab - 1;
+  expectRefused(batch, "room for 27 floats");
+  batch = good;
+  batch.which = static_cast<mambit_logits>(3);
+  expectRefused(batch, "'which'");
+  for (std::vector<size_t> bad :
+       {std::vector<size_t>{1, 2, 4}, {0, 0, 4}, {0, 4, 4}, {0, 3, 2}}) {
+    batch = good;
+    batch.offsets = bad.data();
+    expectRefused(batch, "offset");
+  }
+  for (int32_t bad : {-1, 7, std::numeric_limits<int32_t>::max()}) {
+    std::vector<int32_t> badTokens{1, 2, 3, bad};
+    batch = good;
+    batch.tokens = badTokens.data();
+    expectRefused(batch, "token 3 is");
+  }
+  std::vector<mambit_session *> bad{first.get(), first.get()};
+  batch = good;
+  batch.sessions = bad.data();
+  expectRefused(batch, "session 1 appears twice");
+  bad[1] = foreign.get();
+  expectRefused(batch, "session 1 is of another model");
+  bad[1] = nullptr;
+  expectRefused(batch, "session 1 is null");
+
+  EXPECT_EQ(mambit_prefill(first.get(), tokens.data(), 0, MAMBIT_LOGITS_NONE,
+                           nullptr, 0),
+            MAMBIT_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      mambit_prefill(nullptr, tokens.data(), 1, MAMBIT_LOGITS_NONE, nullptr, 0),
+      MAMBIT_INVALID_ARGUMENT);
+  EXPECT_EQ(positionOf(first), 0u);
+  ASSERT_EQ(mambit_forward(&good), MAMBIT_OK) << mambit_last_error();
+  std::vector<float> expected = referenceRows({1, 2});
+  EXPECT_TRUE(
+      std::equal(expected.end() - kVocab, expected.end(), logits.begin()));
+}
+
+//===----------------------------------------------------------------------===//
+// Cancellation
+//===----------------------------------------------------------------------===//
+
+struct StopAt {
+  int calls, stopAt;
+};
+
+int pollStopAt(void *context) {
+  auto &stop = *static_cast<StopAt *>(context);
+  return stop.calls++ == stop.stopAt;
+}
+
+TEST(Cancel, LeavesABoundaryOrAnInvalidSession) {
+  ModelHandle model = openToy();
+  // 20 tokens: pieces of 8, 8, 4; with 3 commands each is asked about three
+  // times, first before it.
+  std::vector<int32_t> tokens = randomTokens(20, 2);
+  std::vector<size_t> offsets{0, 20};
+  std::vector<float> expected = referenceRows(tokens);
+  for (int stopAt = 0; stopAt <= 9; ++stopAt) {
+    SessionHandle session = createSession(model);
+    mambit_session *raw = session.get();
+    StopAt stop{0, stopAt};
+    std::vector<float> logits(20 * kVocab, -1);
+    mambit_batch batch = MAMBIT_INIT(mambit_batch);
+    batch.sessions = &raw;
+    batch.sequences = 1;
+    batch.tokens = tokens.data();
+    batch.offsets = offsets.data();
+    batch.which = MAMBIT_LOGITS_ALL;
+    batch.logits = logits.data();
+    batch.logits_capacity = logits.size();
+    batch.poll = pollStopAt;
+    batch.context = &stop;
+    mambit_status status = mambit_forward(&batch);
+    if (stopAt == 9) {
+      EXPECT_EQ(status, MAMBIT_OK);
+      EXPECT_EQ(stop.calls, 9);
+      continue;
+    }
+    EXPECT_EQ(status, MAMBIT_CANCELLED);
+    size_t finished = stopAt / 3 * 8;
+    EXPECT_TRUE(std::equal(logits.begin(), logits.begin() + finished * kVocab,
+                           expected.begin()));
+    EXPECT_EQ(logits[finished * kVocab], -1);
+    uint64_t position = 99;
+    if (stopAt % 3 == 0) {
+      EXPECT_EQ(positionOf(session), finished);
+      std::vector<float> rest((20 - finished) * kVocab);
+      ASSERT_EQ(mambit_prefill(raw, tokens.data() + finished, 20 - finished,
+                               MAMBIT_LOGITS_ALL, rest.data(), rest.size()),
+                MAMBIT_OK);
+      EXPECT_TRUE(std::equal(rest.begin(), rest.end(),
+                             expected.begin() + finished * kVocab));
+    } else {
+      mambit_session *fork = nullptr;
+      EXPECT_EQ(mambit_session_position(raw, &position), MAMBIT_INVALID_STATE);
+      EXPECT_EQ(position, 99u);
+      EXPECT_EQ(mambit_session_fork(raw, &fork), MAMBIT_INVALID_STATE);
+      EXPECT_EQ(mambit_prefill(raw, tokens.data(), 20, MAMBIT_LOGITS_NONE,
+                               nullptr, 0),
+                MAMBIT_INVALID_STATE);
+      ASSERT_EQ(mambit_session_reset(raw), MAMBIT_OK);
+      ASSERT_EQ(mambit_prefill(raw, tokens.data(), 20, MAMBIT_LOGITS_ALL,
+                               logits.data(), logits.size()),
+                MAMBIT_OK);
+      EXPECT_EQ(logits, expected);
+    }
+  }
+}
+
+TEST(Cancel, FromAnotherThread) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  mambit_session *raw = session.get();
+  mambit_cancel *cancel = nullptr;
+  ASSERT_EQ(mambit_cancel_create(&cancel), MAMBIT_OK);
+  std::unique_ptr<mambit_cancel, Free> owner(cancel);
+  std::vector<int32_t> tokens = randomTokens(20000, 3);
+  std::vector<size_t> offsets{0, tokens.size()};
+  // The request comes while the call is under way: poll says when it is.
+  std::atomic<bool> underWay{false};
+  std::thread other([&] {
+    while (!underWay)
+      std::this_thread::yield();
+    mambit_cancel_request(cancel);
+  });
+  mambit_batch batch = MAMBIT_INIT(mambit_batch);
+  batch.sessions = &raw;
+  batch.sequences = 1;
+  batch.tokens = tokens.data();
+  batch.offsets = offsets.data();
+  batch.cancel = cancel;
+  batch.poll = [](void *context) {
+    *static_cast<std::atomic<bool> *>(context) = true;
+    return 0;
+  };
+  batch.context = &underWay;
+  // Until the request has been seen; it stays raised.
+  mambit_status status = MAMBIT_OK;
+  while (status == MAMBIT_OK)
+    status = mambit_forward(&batch);
+  EXPECT_EQ(status, MAMBIT_CANCELLED);
+  other.join();
+  EXPECT_EQ(mambit_session_reset(raw), MAMBIT_OK);
+  EXPECT_EQ(mambit_forward(&batch), MAMBIT_CANCELLED);
+  EXPECT_EQ(positionOf(session), 0u);
+  mambit_cancel_clear(cancel);
+  batch.offsets = nullptr;
+  EXPECT_EQ(mambit_forward(&batch), MAMBIT_OK);
+  EXPECT_EQ(positionOf(session), 1u);
+}
+
+TEST(Cancel, ASessionInUseIsBusy) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  mambit_session *raw = session.get();
+  struct Context {
+    std::atomic<int> phase{0};
+  } context;
+  std::vector<int32_t> tokens = randomTokens(4, 3);
+  std::thread other([&] {
+    mambit_batch batch = MAMBIT_INIT(mambit_batch);
+    batch.sessions = &raw;
+    batch.sequences = 1;
+    batch.tokens = tokens.data();
+    batch.context = &context;
+    batch.poll = [](void *context) {
+      auto &phase = static_cast<Context *>(context)->phase;
+      if (phase == 0) // the first time
+        phase = 1;
+      while (phase != 2)
+        std::this_thread::yield();
+      return 0;
+    };
+    EXPECT_EQ(mambit_forward(&batch), MAMBIT_OK);
+  });
+  while (context.phase != 1)
+    std::this_thread::yield();
+  uint64_t position;
+  EXPECT_EQ(mambit_decode(&raw, 1, tokens.data(), nullptr, 0), MAMBIT_BUSY);
+  EXPECT_EQ(mambit_session_reset(raw), MAMBIT_BUSY);
+  EXPECT_EQ(mambit_session_position(raw, &position), MAMBIT_BUSY);
+  context.phase = 2;
+  other.join();
+  EXPECT_EQ(positionOf(session), 1u);
+}
+
+//===----------------------------------------------------------------------===//
+// Text
+//===----------------------------------------------------------------------===//
+
+TEST(Text, RoundTripsThroughCallersBuffers) {
+  ModelHandle model = openModel(TemporaryArtifact(textOptions()).path);
+  const std::string text = "The h\xc3\xb6use.";
+  size_t count = 0;
+  ASSERT_EQ(mambit_encode(model.get(), text.data(), text.size(), 1, nullptr, 0,
+                          &count),
+            MAMBIT_BUFFER_TOO_SMALL);
+  std::vector<int32_t> tokens(count);
+  ASSERT_EQ(mambit_encode(model.get(), text.data(), text.size(), 1,
+                          tokens.data(), count, &count),
+            MAMBIT_OK);
+  EXPECT_EQ(tokens[0], 1);
+  size_t length = 0;
+  ASSERT_EQ(mambit_decode_text(model.get(), tokens.data(), count, nullptr, 0,
+                               &length),
+            MAMBIT_BUFFER_TOO_SMALL);
+  std::string decoded(length, 0);
+  ASSERT_EQ(mambit_decode_text(model.get(), tokens.data(), count, &decoded[0],
+                               length, &length),
+            MAMBIT_OK);
+  EXPECT_EQ(decoded, text);
+
+  mambit_decoder *raw = nullptr;
+  ASSERT_EQ(mambit_decoder_create(model.get(), &raw), MAMBIT_OK);
+  std::unique_ptr<mambit_decoder, Free> decoder(raw);
+  model.reset(); // the decoder keeps it
+  std::string streamed;
+  const char *part = nullptr;
+  for (int32_t token : tokens) {
+    ASSERT_EQ(mambit_decoder_push(raw, token, &part, &length), MAMBIT_OK);
+    EXPECT_EQ(strlen(part), length);
+    streamed.append(part, length);
+  }
+  ASSERT_EQ(mambit_decoder_finish(raw, &part, &length), MAMBIT_OK);
+  EXPECT_EQ(streamed + part, text);
+  EXPECT_EQ(mambit_decoder_push(raw, 4100, &part, &length),
+            MAMBIT_INVALID_ARGUMENT);
+  EXPECT_EQ(mambit_decoder_push(raw, 4099, &part, &length), MAMBIT_OK);
+}
+
+TEST(Text, NeedsATokenizer) {
+  ModelHandle model = openToy();
+  size_t size = 0;
+  int32_t token = 1;
+  mambit_decoder *decoder = nullptr;
+  EXPECT_EQ(mambit_encode(model.get(), "a", 1, 0, &token, 1, &size),
+            MAMBIT_UNSUPPORTED);
+  EXPECT_EQ(mambit_decode_text(model.get(), &token, 1, nullptr, 0, &size),
+            MAMBIT_UNSUPPORTED);
+  EXPECT_EQ(mambit_decoder_create(model.get(), &decoder), MAMBIT_UNSUPPORTED);
+  EXPECT_TRUE(lastErrorHas("no tokenizer"));
+}
+
+TEST(LastError, BelongsToTheThread) {
+  EXPECT_EQ(mambit_forward(nullptr), MAMBIT_INVALID_ARGUMENT);
+  EXPECT_TRUE(lastErrorHas("'batch' is null"));
+  std::thread([] { EXPECT_STREQ(mambit_last_error(), ""); }).join();
+}
+
+} // namespace
