@@ -5,8 +5,7 @@
 #include "tools/common/Model.h"
 
 #include "runtime/Error.h"
-
-#include <CLI/CLI.hpp>
+#include "tools/common/ToolMain.h"
 
 #include <csignal>
 #include <fstream>
@@ -22,17 +21,20 @@ void tools::check(mambit_status status) {
 }
 
 void ModelOptions::addTo(CLI::App &app) {
-  app.add_option("model", path, "The compiled model")
-      ->option_text("MODEL.mbt")
-      ->required();
-  app.add_option("--device", device, "Where to run (cpu)")->option_text("NAME");
+  app.add_option("MODEL.mbt", path, "The compiled model")->required();
+  app.add_option("--device", device, "Where to run (cpu)")
+      ->option_text("NAME")
+      ->group("Machine");
   app.add_option("--target", target,
-                 "Run the code of this target, x86-64-v3 (default: the best "
+                 "Run the code of this target, such as x86-64-v3 (the best "
                  "that the machine can run)")
-      ->option_text("NAME");
+      ->option_text("NAME")
+      ->group("Machine");
   app.add_option("--threads", threads,
-                 "Threads to use (default: as many as the process may)")
-      ->option_text("N");
+                 "Threads to use (as many as the process may)")
+      ->option_text("N")
+      ->check(wholeNumber(1))
+      ->group("Machine");
 }
 
 Model::Model(const ModelOptions &options)

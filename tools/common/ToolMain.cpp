@@ -4,15 +4,60 @@
 
 #include "tools/common/ToolMain.h"
 
-#include <CLI/CLI.hpp>
+#include "runtime/Error.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <new>
 
+using namespace mambit;
 using namespace mambit::tools;
 
-int mambit::tools::runGuarded(const char *tool,
-                              const std::function<int()> &body) {
+namespace {
+
+/// Lines of 80 columns, without what the descriptions say better.
+class HelpFormatter : public CLI::Formatter {
+public:
+  HelpFormatter() { column_width(kColumn); }
+
+  std::string make_option_opts(const CLI::Option *option) const override {
+    const std::string &text = option->get_option_text();
+    return text.empty() ? "" : " " + text;
+  }
+
+  std::string make_option_desc(const CLI::Option *option) const override {
+    return wrap(option->get_description(), 80 - kColumn);
+  }
+
+  std::string make_description(const CLI::App *app) const override {
+    return wrap(app->get_description(), 80) + "\n";
+  }
+
+  std::string make_help(const CLI::App *app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    return CLI::detail::find_and_replace(Formatter::make_help(app, name, mode),
+                                         "\n\n\n", "\n\n");
+  }
+
+private:
+  static constexpr size_t kColumn = 26;
+
+  static std::string wrap(std::string text, size_t width) {
+    for (size_t line = 0; text.size() - line > width;) {
+      size_t blank = text.rfind(' ', line + width);
+      if (blank == std::string::npos || blank <= line)
+        break;
+      text[blank] = '\n';
+      line = blank + 1;
+    }
+    return text;
+  }
+};
+
+} // namespace
+
+int tools::runGuarded(const char *tool, const std::function<int()> &body) {
   auto report = [&](const char *message) {
     std::fflush(stdout);
     std::fprintf(stderr, "%s: error: %s\n", tool, message);
@@ -20,7 +65,7 @@ int mambit::tools::runGuarded(const char *tool,
   };
   try {
     int status = body();
-    // A full disk or a closed pipe shows here at the latest.
+    // A full disk shows here at the latest.
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       return report("cannot write to standard output");
     return status;
@@ -31,21 +76,60 @@ int mambit::tools::runGuarded(const char *tool,
   }
 }
 
-int mambit::tools::toolMain(CLI::App &app, int argc, char **argv,
-                            const std::function<int()> &body) {
+int tools::toolMain(CLI::App &app, int argc, char **argv,
+                    const std::function<int()> &body) {
   std::string tool = app.get_name();
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_help_flag("-h,--help", "Print this help and exit");
   app.set_version_flag("--version", tool + " " MAMBIT_VERSION_STRING,
                        "Print the version and exit");
-  app.set_help_flag("-h,--help", "Print this help and exit");
   app.failure_message([](const CLI::App *app, const CLI::Error &error) {
-    return app->get_name() + ": error: " + error.what() + "; see " +
+    std::string message = error.what();
+    if (message.size() > 1 && std::islower(message[1]))
+      message[0] = char(std::tolower(message[0]));
+    return app->get_name() + ": error: " + message + "; see " +
            app->get_name() + " --help\n";
   });
-  app.get_formatter()->column_width(34);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
   return runGuarded(tool.c_str(), body);
+}
+
+CLI::Validator tools::wholeNumber(uint64_t least, uint64_t most) {
+  return CLI::Validator(
+      [=](std::string &value) -> std::string {
+        bool digits = !value.empty() && value.size() <= 20 &&
+                      std::all_of(value.begin(), value.end(),
+                                  [](char c) { return c >= '0' && c <= '9'; });
+        errno = 0;
+        uint64_t number =
+            digits ? std::strtoull(value.c_str(), nullptr, 10) : 0;
+        if (digits && errno == 0 && number >= least && number <= most) {
+          value = std::to_string(number); // a leading 0 is not octal
+          return {};
+        }
+        return "expected a whole number from " + std::to_string(least) +
+               " to " + std::to_string(most) + ", found '" + value + "'";
+      },
+      "");
+}
+
+void tools::requireOne(const CLI::App &app,
+                       std::initializer_list<const char *> options) {
+  size_t count = 0;
+  std::string names;
+  for (const char *option : options) {
+    count += app.count(option) != 0;
+    names += names.empty()                    ? ""
+             : option == *(options.end() - 1) ? " and "
+                                              : ", ";
+    names += option;
+  }
+  if (count != 1)
+    fail("expected exactly one of ", names, ", found ",
+         count ? std::to_string(count) : "none", "; see ", app.get_name(),
+         " --help");
 }

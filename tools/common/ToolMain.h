@@ -5,11 +5,10 @@
 #ifndef MAMBIT_TOOLS_COMMON_TOOLMAIN_H
 #define MAMBIT_TOOLS_COMMON_TOOLMAIN_H
 
-#include <functional>
+#include <CLI/CLI.hpp>
 
-namespace CLI {
-class App;
-} // namespace CLI
+#include <functional>
+#include <initializer_list>
 
 namespace mambit::tools {
 
@@ -21,6 +20,13 @@ int toolMain(CLI::App &app, int argc, char **argv,
 
 /// The part of `toolMain` for tools with their own option parser.
 int runGuarded(const char *tool, const std::function<int()> &body);
+
+/// Checks that an option's value is a whole number from `least` to `most`.
+CLI::Validator wholeNumber(uint64_t least, uint64_t most = UINT32_MAX);
+
+/// Throws unless exactly one of these options was given.
+void requireOne(const CLI::App &app,
+                std::initializer_list<const char *> options);
 
 } // namespace mambit::tools
 

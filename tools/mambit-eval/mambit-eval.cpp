@@ -6,7 +6,6 @@
 #include "tools/common/ToolMain.h"
 #include "tools/mambit-eval/Perplexity.h"
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
@@ -28,26 +27,26 @@ int main(int argc, char **argv) {
                "mambit-eval");
   app.footer(kExamples);
   modelOptions.addTo(app);
-  CLI::Option_group *input =
-      app.add_option_group("Input", "One of these is required");
-  input
-      ->add_option("--text", textFile,
-                   "Text, encoded as a whole and without a begin-of-sequence "
-                   "token; - is standard input")
-      ->option_text("FILE");
-  input->add_option("--ids", idsFile, "Token ids: integers in one dimension")
-      ->option_text("FILE.npy");
-  input->require_option(1);
+  const char *group = "Text, one of";
+  app.add_option("--text", textFile,
+                 "Text, encoded as a whole, without a begin-of-sequence token; "
+                 "- is standard input")
+      ->option_text("FILE")
+      ->group(group);
+  app.add_option("--ids", idsFile, "Token ids: integers in one dimension")
+      ->option_text("FILE.npy")
+      ->group(group);
   app.add_option("--window", window, "Tokens in a window (2048)")
       ->option_text("W")
-      ->check(CLI::Range(uint64_t(2), uint64_t(1) << 32));
+      ->check(wholeNumber(2));
   app.add_option("--max-windows", maxWindows,
-                 "Use the first N windows only (default: all)")
+                 "Use the first N windows only (all)")
       ->option_text("N")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_flag("--json", json, "Print JSON");
 
   return toolMain(app, argc, argv, [&] {
+    requireOne(app, {"--text", "--ids"});
     Model model(modelOptions);
     std::vector<int32_t> ids;
     if (!idsFile.empty()) {

@@ -5,8 +5,6 @@
 #include "tools/common/ToolMain.h"
 #include "tools/mambit-run/Run.h"
 
-#include <CLI/CLI.hpp>
-
 static constexpr char kExamples[] = R"(Examples:
   mambit-run model.mbt --prompt "The database server" -n 64
   mambit-run model.mbt --prompt-file - --temperature 0.8 --top-p 0.95 --seed 7
@@ -23,67 +21,79 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   options.model.addTo(app);
 
-  CLI::Option_group *prompt =
-      app.add_option_group("Prompt", "One of these is required");
-  prompt->add_option("--prompt", options.prompt, "Text to continue")
-      ->option_text("TEXT");
-  prompt
-      ->add_option("--prompt-file", options.promptFile,
-                   "File of text to continue; - is standard input")
-      ->option_text("FILE");
-  CLI::Option *ids =
-      prompt
-          ->add_option("--ids", options.idsFile,
-                       "Token ids to continue: integers in one dimension")
-          ->option_text("FILE.npy");
-  prompt->require_option(1);
+  const char *group = "Prompt, one of";
+  app.add_option("--prompt", options.prompt, "Text to continue")
+      ->option_text("TEXT")
+      ->group(group);
+  app.add_option("--prompt-file", options.promptFile,
+                 "File of text to continue; - is standard input")
+      ->option_text("FILE")
+      ->group(group);
+  app.add_option("--ids", options.idsFile,
+                 "Token ids to continue: integers in one dimension")
+      ->option_text("FILE.npy")
+      ->group(group);
+
+  group = "Running the prompt";
   app.add_flag("--no-bos", options.noBos,
                "Do not put the begin-of-sequence token before the text")
-      ->excludes(ids);
+      ->group(group);
   CLI::Option *decode =
       app.add_flag("--decode", options.decode,
-                   "Run the prompt token by token, with the decode program");
-  app.add_option("--chunk", options.chunk,
-                 "Run the prompt in pieces of at most N tokens")
+                   "Run it token by token, with the decode program")
+          ->group(group);
+  app.add_option("--chunk", options.chunk, "Run it in pieces of N tokens")
       ->option_text("N")
-      ->check(CLI::PositiveNumber)
-      ->excludes(decode);
+      ->check(wholeNumber(1))
+      ->excludes(decode)
+      ->group(group);
   app.add_option("--logits", options.logitsFile,
-                 "Write the logits after every token of the prompt, float32 "
-                 "(tokens, vocabulary)")
-      ->option_text("OUT.npy");
+                 "Write the logits after every token of it: float32, (tokens, "
+                 "vocabulary)")
+      ->option_text("OUT.npy")
+      ->group(group);
 
+  group = "Generating";
   app.add_option("-n,--tokens", options.count,
-                 "Generate at most N tokens (128; 0 with --logits)")
-      ->option_text("N");
-  CLI::Option_group *sampling =
-      app.add_option_group("Sampling", "Greedy unless one of these is given");
-  sampling
-      ->add_option("--temperature", options.temperature,
-                   "Divides the logits; 0 is greedy (1 with another of these)")
-      ->option_text("T")
-      ->check(CLI::NonNegativeNumber);
-  sampling
-      ->add_option("--top-k", options.topK,
-                   "Choose among the K likeliest tokens")
-      ->option_text("K");
-  sampling
-      ->add_option("--top-p", options.topP,
-                   "Choose among the likeliest tokens that together have "
-                   "probability P")
-      ->option_text("P")
-      ->check(CLI::Range(0.0, 1.0));
-  sampling->add_option("--seed", options.seed, "Of the random numbers (0)")
-      ->option_text("S");
+                 "Generate at most N tokens (128; with --logits 0)")
+      ->option_text("N")
+      ->check(wholeNumber(0))
+      ->group(group);
+  CLI::Option *sampling[] = {
+      app.add_option("--temperature", options.temperature,
+                     "Divide the logits by T; 0 is greedy (0; with another "
+                     "option of sampling 1)")
+          ->option_text("T")
+          ->check(CLI::NonNegativeNumber),
+      app.add_option("--top-k", options.topK,
+                     "Choose among the K likeliest tokens")
+          ->option_text("K")
+          ->check(wholeNumber(0)),
+      app.add_option("--top-p", options.topP,
+                     "Choose among the likeliest tokens that together have "
+                     "probability P")
+          ->option_text("P")
+          ->check(CLI::Range(0.0, 1.0)),
+      app.add_option("--seed", options.seed, "Of the random numbers (0)")
+          ->option_text("S")
+          ->check(wholeNumber(0, UINT64_MAX)),
+  };
   app.add_flag("--ignore-eos", options.ignoreEos,
-               "Go on after the end-of-sequence token");
-  CLI::Option *greedyIds = app.add_flag(
-      "--greedy-ids", options.greedyIds,
-      "Print the ids of the likeliest tokens as one line, going on after the "
-      "end-of-sequence token");
-  for (CLI::Option *option : sampling->get_options())
-    greedyIds->excludes(option);
-  app.add_flag("--echo", options.echo, "Print the prompt before the text");
+               "Go on after the end-of-sequence token")
+      ->group(group);
+  CLI::Option *greedyIds =
+      app.add_flag("--greedy-ids", options.greedyIds,
+                   "Print the ids of the likeliest tokens, on one line, going "
+                   "on after the end-of-sequence token")
+          ->group(group);
+  for (CLI::Option *option : sampling)
+    option->excludes(greedyIds)->group(group);
+  app.add_flag("--echo", options.echo, "Print the prompt before the text")
+      ->excludes(greedyIds)
+      ->group(group);
 
-  return toolMain(app, argc, argv, [&] { return run(options); });
+  return toolMain(app, argc, argv, [&] {
+    requireOne(app, {"--prompt", "--prompt-file", "--ids"});
+    return run(options);
+  });
 }
