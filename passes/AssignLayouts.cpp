@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -37,6 +38,7 @@ struct AssignLayouts : mambit::impl::AssignLayoutsBase<AssignLayouts> {
     if (!bitTile || !interleave)
       return signalPassFailure();
 
+    int64_t bitCount = 0, denseCount = 0;
     WalkResult result = getOperation().walk([&](Operation *op) {
       OpOperand *matrix = getMatrix(op);
       if (!matrix)
@@ -54,10 +56,10 @@ struct AssignLayouts : mambit::impl::AssignLayoutsBase<AssignLayouts> {
       if (auto bits = dyn_cast<mamba::BitsType>(type)) {
         laidOut = mamba::BitsType::get(context, bits.getRows(),
                                        bits.getColumns(), bitTile);
-        ++bitMatrices;
+        ++bitCount;
       } else {
         laidOut = cast<RankedTensorType>(type).cloneWithEncoding(interleave);
-        ++denseMatrices;
+        ++denseCount;
       }
       OpBuilder builder(get);
       matrix->set(mamba::GetWeightOp::create(builder, get.getLoc(), laidOut,
@@ -67,7 +69,10 @@ struct AssignLayouts : mambit::impl::AssignLayoutsBase<AssignLayouts> {
       return WalkResult::advance();
     });
     if (result.wasInterrupted())
-      signalPassFailure();
+      return signalPassFailure();
+    recordStatistics(getOperation(), *this,
+                     {{bitMatrices, "bit-matrices", bitCount},
+                      {denseMatrices, "dense-matrices", denseCount}});
   }
 };
 } // namespace

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -40,13 +41,15 @@ struct ChooseActivationPrecision
     }
     if (activationBits == 32)
       return;
+    count = 0;
     WalkResult result = getOperation().walk([&](BitLinearOp linear) {
       return !canQuantize(linear) || succeeded(quantize(linear))
                  ? WalkResult::advance()
                  : WalkResult::interrupt();
     });
     if (result.wasInterrupted())
-      signalPassFailure();
+      return signalPassFailure();
+    recordStatistics(getOperation(), *this, {{quantized, "quantized", count}});
   }
 
   LogicalResult quantize(BitLinearOp linear) {
@@ -62,8 +65,10 @@ struct ChooseActivationPrecision
         builder, linear.getLoc(), linear.getX(), unsigned(activationBits));
     linear.getXMutable().assign(quantize.getQ());
     linear.getActScaleMutable().assign(quantize.getScale());
-    ++quantized;
+    ++count;
     return success();
   }
+
+  int64_t count = 0;
 };
 } // namespace

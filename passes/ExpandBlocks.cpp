@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
@@ -107,7 +108,7 @@ private:
 
 struct ExpandBlock : OpRewritePattern<mamba::BlockOp> {
   ExpandBlock(MLIRContext *context, SymbolTableCollection &symbols,
-              Pass::Statistic &count)
+              int64_t &count)
       : OpRewritePattern(context), symbols(symbols), count(count) {}
 
   LogicalResult matchAndRewrite(mamba::BlockOp block,
@@ -121,15 +122,17 @@ struct ExpandBlock : OpRewritePattern<mamba::BlockOp> {
   }
 
   SymbolTableCollection &symbols;
-  Pass::Statistic &count;
+  int64_t &count;
 };
 
 struct ExpandBlocks : mambit::impl::ExpandBlocksBase<ExpandBlocks> {
   void runOnOperation() override {
     SymbolTableCollection symbols;
+    int64_t count = 0;
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandBlock>(&getContext(), symbols, blocks);
+    patterns.add<ExpandBlock>(&getContext(), symbols, count);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
+    recordStatistics(getOperation(), *this, {{blocks, "blocks", count}});
   }
 };
 } // namespace

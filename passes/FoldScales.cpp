@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 #include "passes/Weights.h"
 
 namespace mambit {
@@ -92,6 +93,7 @@ namespace {
 struct FoldScales : mambit::impl::FoldScalesBase<FoldScales> {
   void runOnOperation() override {
     Weights weights(getOperation());
+    int64_t yes = 0, no = 0;
     getOperation().walk([&](BitLinearOp linear) {
       if (!hasFoldable(linear))
         return;
@@ -101,9 +103,11 @@ struct FoldScales : mambit::impl::FoldScalesBase<FoldScales> {
               fold(linear, x.getDefiningOp<mamba::RMSNormOp>(), weights)) ||
           succeeded(
               fold(linear, x.getDefiningOp<mamba::GatedRMSNormOp>(), weights));
-      ++(done ? folded : notFolded);
+      ++(done ? yes : no);
     });
     weights.eraseDead();
+    recordStatistics(getOperation(), *this,
+                     {{folded, "folded", yes}, {notFolded, "not-folded", no}});
   }
 };
 } // namespace

@@ -4,6 +4,7 @@
 
 #include "passes/KernelSignature.h"
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
@@ -110,6 +111,7 @@ struct FormKernels : mambit::impl::FormKernelsBase<FormKernels> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
     llvm::DenseMap<Attribute, func::FuncOp> kernelOf;
+    int64_t sharedCount = 0;
     auto functions = llvm::to_vector(getOperation().getOps<func::FuncOp>());
     for (func::FuncOp function : functions) {
       if (isKernel(function))
@@ -126,10 +128,9 @@ struct FormKernels : mambit::impl::FormKernelsBase<FormKernels> {
         }
         func::FuncOp &kernel = kernelOf[getKey(op)];
         if (kernel) {
-          ++shared;
+          ++sharedCount;
         } else {
           kernel = outline(op, symbols, Block::iterator(function));
-          ++kernels;
         }
         OpBuilder builder(op);
         auto call = func::CallOp::create(builder, op->getLoc(), kernel,
@@ -141,6 +142,9 @@ struct FormKernels : mambit::impl::FormKernelsBase<FormKernels> {
       if (result.wasInterrupted())
         return signalPassFailure();
     }
+    recordStatistics(getOperation(), *this,
+                     {{kernels, "kernels", int64_t(kernelOf.size())},
+                      {shared, "shared", sharedCount}});
   }
 };
 } // namespace

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 #include "passes/Weights.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -65,7 +66,7 @@ static void replaceWithFused(PatternRewriter &rewriter, Operation *op,
 
 namespace {
 struct FuseBitLinear : OpRewritePattern<mamba::BitLinearOp> {
-  FuseBitLinear(MLIRContext *context, Weights &weights, Pass::Statistic &count)
+  FuseBitLinear(MLIRContext *context, Weights &weights, int64_t &count)
       : OpRewritePattern(context), weights(weights), count(count) {}
 
   LogicalResult matchAndRewrite(mamba::BitLinearOp op,
@@ -102,13 +103,13 @@ struct FuseBitLinear : OpRewritePattern<mamba::BitLinearOp> {
   }
 
   Weights &weights;
-  Pass::Statistic &count;
+  int64_t &count;
 };
 
 /// linear and lm_head.
 template <typename Op>
 struct FuseDense : OpRewritePattern<Op> {
-  FuseDense(MLIRContext *context, Pass::Statistic &count)
+  FuseDense(MLIRContext *context, int64_t &count)
       : OpRewritePattern<Op>(context), count(count) {}
 
   LogicalResult matchAndRewrite(Op op,
@@ -121,11 +122,11 @@ struct FuseDense : OpRewritePattern<Op> {
     return success();
   }
 
-  Pass::Statistic &count;
+  int64_t &count;
 };
 
 struct FuseResidual : OpRewritePattern<mamba::AddOp> {
-  FuseResidual(MLIRContext *context, Pass::Statistic &count)
+  FuseResidual(MLIRContext *context, int64_t &count)
       : OpRewritePattern(context), count(count) {}
 
   LogicalResult matchAndRewrite(mamba::AddOp add,
@@ -148,20 +149,24 @@ struct FuseResidual : OpRewritePattern<mamba::AddOp> {
         add, "no operand is a linear that the add alone uses");
   }
 
-  Pass::Statistic &count;
+  int64_t &count;
 };
 
 struct FuseLinear : mambit::impl::FuseLinearBase<FuseLinear> {
   void runOnOperation() override {
     Weights weights(getOperation());
+    int64_t linearCount = 0, residualCount = 0;
     RewritePatternSet patterns(&getContext());
-    patterns.add<FuseBitLinear>(&getContext(), weights, fused);
+    patterns.add<FuseBitLinear>(&getContext(), weights, linearCount);
     patterns.add<FuseDense<mamba::LinearOp>, FuseDense<mamba::LMHeadOp>>(
-        &getContext(), fused);
-    patterns.add<FuseResidual>(&getContext(), residuals);
+        &getContext(), linearCount);
+    patterns.add<FuseResidual>(&getContext(), residualCount);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     weights.eraseDead();
+    recordStatistics(getOperation(), *this,
+                     {{fused, "fused", linearCount},
+                      {residuals, "residuals", residualCount}});
   }
 };
 } // namespace

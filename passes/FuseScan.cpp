@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -17,7 +18,7 @@ using namespace mambit;
 
 namespace {
 struct FuseGatedScan : OpRewritePattern<mamba::GatedRMSNormOp> {
-  FuseGatedScan(MLIRContext *context, Pass::Statistic &count)
+  FuseGatedScan(MLIRContext *context, int64_t &count)
       : OpRewritePattern(context), count(count) {}
 
   LogicalResult matchAndRewrite(mamba::GatedRMSNormOp norm,
@@ -69,15 +70,17 @@ struct FuseGatedScan : OpRewritePattern<mamba::GatedRMSNormOp> {
     return success();
   }
 
-  Pass::Statistic &count;
+  int64_t &count;
 };
 
 struct FuseScan : mambit::impl::FuseScanBase<FuseScan> {
   void runOnOperation() override {
+    int64_t count = 0;
     RewritePatternSet patterns(&getContext());
-    patterns.add<FuseGatedScan>(&getContext(), fused);
+    patterns.add<FuseGatedScan>(&getContext(), count);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    recordStatistics(getOperation(), *this, {{fused, "fused", count}});
   }
 };
 } // namespace

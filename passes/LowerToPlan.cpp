@@ -4,6 +4,7 @@
 
 #include "passes/KernelSignature.h"
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
@@ -369,6 +370,7 @@ void LowerToPlan::runOnOperation() {
   // One token of each sequence.
   createProgram("decode", maxSequences, maxSequences);
   forward.function.erase();
-  launches = forward.calls.size();
-  slotBytes = slotSize;
+  recordStatistics(getOperation(), *this,
+                   {{launches, "launches", int64_t(forward.calls.size())},
+                    {slotBytes, "slot-bytes", slotSize}});
 }

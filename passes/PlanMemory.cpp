@@ -4,6 +4,7 @@
 
 #include "dialects/plan/Lifetimes.h"
 #include "passes/Passes.h"
+#include "passes/Statistics.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/Support/MathExtras.h"
@@ -78,9 +79,10 @@ struct PlanMemory : mambit::impl::PlanMemoryBase<PlanMemory> {
       buffer.op->setAttr("offset", builder.getI64IntegerAttr(*buffer.offset));
     program.setArenaSize(arena);
 
-    arenaBytes += arena;
-    bufferBytes += total;
-    liveBytes += *llvm::max_element(bytesAt);
+    recordStatistics(program, *this,
+                     {{arenaBytes, "arena-bytes", arena},
+                      {liveBytes, "live-bytes", *llvm::max_element(bytesAt)},
+                      {bufferBytes, "buffer-bytes", total}});
   }
 };
 } // namespace
