@@ -21,8 +21,9 @@ public:
   /// `path` is the object's own key and a dot, or empty.
   Object(const Json &json, const std::string &path) : json(json), path(path) {
     if (!json.is_object())
-      fail("config.json: ", path, path.empty() ? "" : " ",
-           "expected an object, found a ", json.type_name());
+      fail("config.json: ", path.substr(0, path.find('.')),
+           path.empty() ? "" : ": ", "expected an object, found ",
+           json.type_name());
   }
 
   bool has(const std::string &key) const {
