@@ -170,6 +170,13 @@ void verifyChecksums(const Index &index, const uint8_t *data,
 // Meaning
 //===-----------------------------------------------------------------===//
 
+/// FlatBuffers does not check the alignment of a vector's elements.
+void checkShape(const flatbuffers::Vector<uint64_t> *shape) {
+  if (shape &&
+      reinterpret_cast<uintptr_t>(shape->Data()) % alignof(uint64_t) != 0)
+    fail("the shape is not aligned");
+}
+
 /// Adds where it happened to the message of an error.
 template <typename Function>
 void within(const char *what, size_t number, const String *name,
@@ -266,6 +273,9 @@ private:
     size_t attached = 0;
     forEach("weight", index.weights(), [&](const Weight &weight, size_t) {
       names.add(weight.name());
+      checkShape(weight.shape());
+      for (const Source *source : *weight.sources())
+        checkShape(source->shape());
       WeightT unpacked;
       weight.UnPackTo(&unpacked);
       verifyRecipe(unpacked);
@@ -370,6 +380,7 @@ private:
   }
 
   void verifyParam(const Param &param) {
+    checkShape(param.shape());
     checkEnum(param.access(), Access::MAX, "access");
     checkEnum(param.dtype(), DType::MAX, "element type");
     checkEnum(param.dim(), Dim::MAX, "dimension");
@@ -417,6 +428,7 @@ private:
     std::vector<Range> ranges;
     forEach(what, &ports, [&](const Port &port, size_t i) {
       names.add(port.name());
+      checkShape(port.shape());
       checkEnum(port.dtype(), DType::MAX, "element type");
       checkEnum(port.dim(), Dim::MAX, "dimension");
       if (port.dim() == Dim::slots)

@@ -64,7 +64,8 @@ public:
   template <typename T>
   std::vector<T> as() const {
     std::vector<T> result(bytes.size() / sizeof(T));
-    std::memcpy(result.data(), bytes.data(), bytes.size());
+    if (!bytes.empty())
+      std::memcpy(result.data(), bytes.data(), bytes.size());
     return result;
   }
 
