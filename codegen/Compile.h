@@ -1,0 +1,46 @@
+//===- Compile.h - from a planned module to an artifact -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_COMPILE_H
+#define MAMBIT_CODEGEN_COMPILE_H
+
+#include "codegen/KernelBuilder.h"
+#include "codegen/Targets.h"
+#include "runtime/artifact/Writer.h"
+
+namespace mambit {
+
+/// Loads what code generation makes use of. Needed before a context runs it on
+/// several threads; harmless otherwise.
+void registerCodegenDialects(mlir::DialectRegistry &registry);
+
+/// The code of all kernels of a module for one target.
+struct TargetCode {
+  std::vector<uint8_t> image;
+  /// Of each kernel, in the order of the module.
+  std::vector<llvm::SmallVector<Phase>> kernels;
+};
+
+struct CodegenOptions {
+  /// Where the forms of the code on its way are written, TARGET/kernels.mlir,
+  /// llvm.mlir, ll and s; empty: nowhere.
+  std::string dumpTo;
+};
+
+/// Makes the code of the `plan.kernel` operations of `planned`.
+mlir::FailureOr<TargetCode> compileKernels(mlir::ModuleOp planned,
+                                           const Target &target,
+                                           const CodegenOptions &options = {});
+
+/// Makes a skeleton, an artifact without weights, of a planned module: code
+/// for the targets, kernels, states, programs and the recipes of the weights.
+/// What the module does not know (flags, inputs, config, tokenizer) is left to
+/// the caller.
+mlir::FailureOr<artifact::Draft>
+makeSkeleton(mlir::ModuleOp planned, llvm::ArrayRef<const Target *> targets,
+             const CodegenOptions &options = {});
+
+} // namespace mambit
+
+#endif // MAMBIT_CODEGEN_COMPILE_H

@@ -1,0 +1,197 @@
+//===- KernelBuilder.h - writes kernels in few words --------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+//
+// Emitters of kernels read like the code they emit:
+//
+//   b.phase("scale", {{plan::Dim::tokens}}, [&](ArrayRef<Val> tile) {
+//     Val x = b.buffer("x"), y = b.buffer("y");
+//     b.chunks(width, [&](Val k, int64_t lanes) {
+//       b.store(2.0 * b.load(x, {tile[0], k}, lanes), y, {tile[0], k});
+//     });
+//   });
+//
+// A C++ loop or condition in an emitter runs when the kernel is compiled, one
+// written with the builder when the kernel runs.
+//
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_KERNELBUILDER_H
+#define MAMBIT_CODEGEN_KERNELBUILDER_H
+
+#include "dialects/plan/Plan.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mambit {
+
+class KernelBuilder;
+
+/// A value of the code being emitted, with the operators of C++. Integers are
+/// signed, except that >> shifts in zeros. Nothing is reassociated and no
+/// product contracted with a sum, but by `fma`.
+class Val {
+public:
+  Val() = default;
+  Val(KernelBuilder &builder, mlir::Value value)
+      : builder(&builder), value(value) {}
+
+  operator mlir::Value() const { return value; }
+  explicit operator bool() const { return bool(value); }
+  mlir::Type getType() const { return value.getType(); }
+  KernelBuilder &getBuilder() const { return *builder; }
+
+private:
+  KernelBuilder *builder = nullptr;
+  mlir::Value value;
+};
+
+using Vals = llvm::SmallVector<Val>;
+
+/// An operand: a value, or a C++ number that becomes a constant of the type of
+/// what it goes with. A scalar that goes with a vector is broadcast.
+class Operand {
+public:
+  Operand(Val value) : value(value) {}
+  template <typename T,
+            typename = std::enable_if_t<std::is_arithmetic<T>::value>>
+  Operand(T number) : number(double(number)) {}
+
+  Val value;
+  double number = 0;
+};
+
+Val operator+(const Operand &lhs, const Operand &rhs);
+Val operator-(const Operand &lhs, const Operand &rhs);
+Val operator*(const Operand &lhs, const Operand &rhs);
+Val operator/(const Operand &lhs, const Operand &rhs);
+Val operator%(const Operand &lhs, const Operand &rhs);
+Val operator&(const Operand &lhs, const Operand &rhs);
+Val operator^(const Operand &lhs, const Operand &rhs);
+Val operator<<(const Operand &lhs, const Operand &rhs);
+Val operator>>(const Operand &lhs, const Operand &rhs);
+Val operator<(const Operand &lhs, const Operand &rhs);
+Val operator>(const Operand &lhs, const Operand &rhs);
+Val operator==(const Operand &lhs, const Operand &rhs);
+
+Val fma(Val a, const Operand &b, const Operand &c);
+Val sqrt(Val x);
+Val abs(Val x);
+/// To an integral value, ties to even.
+Val roundEven(Val x);
+Val select(Val condition, const Operand &whenTrue, const Operand &whenFalse);
+/// `b` where neither is less or greater, and so where `a` is not a number.
+Val min(const Operand &a, const Operand &b);
+Val max(const Operand &a, const Operand &b);
+
+/// One term of the number of tiles of a phase: ceildiv(extent, divisor), where
+/// the extent is a dynamic one or, with `Dim::none`, a
+/// constant.
+struct GridTerm {
+  plan::Dim dim = plan::Dim::none;
+  int64_t extent = 1;
+  int64_t divisor = 1;
+};
+
+/// A function of a kernel. The phases of a kernel run in order, each tile by
+/// tile, all of one before the next.
+struct Phase {
+  std::string symbol;
+  llvm::SmallVector<GridTerm> grid;
+};
+
+class KernelBuilder : public mlir::ImplicitLocOpBuilder {
+public:
+  /// Lanes of the vectors that kernels compute with. The same on every target,
+  /// so that sums have the same order on every target.
+  static constexpr int64_t kLanes = 16;
+
+  /// Emits the phases of `kernel` at the end of `module`.
+  KernelBuilder(mlir::ModuleOp module, plan::KernelOp kernel);
+
+  /// Emits a phase; `body` gets the coordinates of the tile, one for each term.
+  void phase(llvm::StringRef suffix, llvm::ArrayRef<GridTerm> grid,
+             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body);
+  llvm::ArrayRef<Phase> getPhases() const { return phases; }
+
+  /// Whether the kernel has a parameter of that name.
+  bool has(llvm::StringRef name);
+  /// A parameter of the kernel, by name.
+  Val buffer(llvm::StringRef name);
+  /// A dynamic extent, as an index.
+  Val extent(plan::Dim dim);
+
+  // Constants and types.
+  Val index(int64_t value);
+  Val constant(mlir::Type type, double value);
+  Val zeros(mlir::Type element, int64_t lanes = kLanes);
+  Val lanes(llvm::ArrayRef<int32_t> values);
+  mlir::VectorType vector(mlir::Type element, int64_t lanes = kLanes) {
+    return mlir::VectorType::get({lanes}, element);
+  }
+
+  // Memory. Without `lanes` a scalar, with it a vector along the last
+  // dimension.
+  Val load(Val buffer, llvm::ArrayRef<Operand> at);
+  Val load(Val buffer, llvm::ArrayRef<Operand> at, int64_t lanes);
+  void store(Val value, Val buffer, llvm::ArrayRef<Operand> at);
+  /// An uninitialised buffer on the stack, alive for the phase.
+  Val scratch(int64_t size, mlir::Type element);
+
+  // Conversions.
+  Val toIndex(Val x);
+  Val toInteger(Val x, unsigned bits);
+  /// f16, bf16 and integers to f32.
+  Val toF32(Val x);
+  Val bitcast(Val x, mlir::Type type);
+  Val broadcast(Val x, int64_t lanes = kLanes);
+
+  // Lanes.
+  Val extract(Val vector, int64_t lane);
+  Val slice(Val vector, int64_t begin, int64_t lanes);
+  Val concat(Val low, Val high);
+  /// The vector with the lanes that it lacks up to `lanes` filled with `fill`.
+  Val pad(Val vector, double fill, int64_t lanes = kLanes);
+  /// Combines all lanes in a fixed order, halves by halves.
+  Val reduce(Val vector, llvm::function_ref<Val(Val, Val)> combine);
+  Val sum(Val vector);
+
+  // Control.
+  Vals loop(const Operand &begin, const Operand &end, int64_t step,
+            llvm::ArrayRef<Val> init,
+            llvm::function_ref<Vals(Val, llvm::ArrayRef<Val>)> body);
+  void loop(const Operand &begin, const Operand &end, int64_t step,
+            llvm::function_ref<void(Val)> body);
+  /// Covers `size` elements by vectors of kLanes and a shorter last one.
+  Vals chunks(
+      int64_t size, llvm::ArrayRef<Val> init,
+      llvm::function_ref<Vals(Val offset, int64_t lanes, llvm::ArrayRef<Val>)>
+          body);
+  void chunks(int64_t size,
+              llvm::function_ref<void(Val offset, int64_t lanes)> body);
+  void when(Val condition, llvm::function_ref<void()> then,
+            llvm::function_ref<void()> otherwise = nullptr);
+
+  /// An instruction of the target, by the name of its LLVM intrinsic.
+  Val intrinsic(llvm::StringRef name, mlir::Type result,
+                llvm::ArrayRef<Val> operands);
+
+  /// The operand as a value of `type`, or of its element type.
+  Val materialize(const Operand &operand, mlir::Type type);
+  Val wrap(mlir::Value value) { return Val(*this, value); }
+
+private:
+  std::optional<unsigned> find(llvm::StringRef name);
+  llvm::SmallVector<mlir::Value> indices(llvm::ArrayRef<Operand> at);
+
+  mlir::ModuleOp module;
+  plan::KernelOp kernel;
+  llvm::SmallVector<Phase> phases;
+  /// Of the phase being emitted.
+  mlir::func::FuncOp function;
+};
+
+} // namespace mambit
+
+#endif // MAMBIT_CODEGEN_KERNELBUILDER_H

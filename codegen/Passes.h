@@ -1,0 +1,17 @@
+//===- Passes.h - code generation as passes, for mambit-opt -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_PASSES_H
+#define MAMBIT_CODEGEN_PASSES_H
+
+namespace mambit {
+
+/// Registers `emit-cpu-kernels`, which replaces a planned module by the phases
+/// of its kernels, and `lower-cpu-kernels`, which lowers those to the LLVM
+/// dialect.
+void registerCodegenPasses();
+
+} // namespace mambit
+
+#endif // MAMBIT_CODEGEN_PASSES_H

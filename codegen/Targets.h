@@ -1,0 +1,70 @@
+//===- Targets.h - the table of machines code is made for ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_TARGETS_H
+#define MAMBIT_CODEGEN_TARGETS_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <string>
+#include <vector>
+
+namespace mambit {
+
+/// What a machine can do that a strategy may want. Strategies ask for these,
+/// never for a target's name.
+enum class Capability : unsigned {
+  /// Products of unsigned by signed bytes, added in pairs to 16 bits, on 256-
+  /// and 512-bit vectors (vpmaddubsw).
+  byteDot256,
+  byteDot512,
+  /// Products of unsigned by signed bytes, added in fours to 32-bit
+  /// accumulators, on 512-bit vectors (vpdpbusd).
+  byteDotAccumulate512,
+  /// Conversions between f16 and f32.
+  halfConvert,
+};
+
+/// The name of a capability, as artifacts record it.
+llvm::StringRef stringify(Capability capability);
+
+/// One kind of machine: everything the compiler knows about it.
+struct Target {
+  std::string name;
+  /// The kind of runtime device that runs it.
+  std::string device;
+  std::string triple;
+  std::string cpu;
+  /// What LLVM is told on top of the CPU.
+  std::string features;
+  /// What the runtime checks before it loads the code, by the names of
+  /// `__builtin_cpu_supports`.
+  std::vector<std::string> required;
+  unsigned vectorBits = 128;
+  unsigned vectorRegisters = 16;
+  std::vector<Capability> capabilities;
+  /// Layouts the kernels read: rows of a tile of bits, and of interleaved
+  /// dense rows.
+  int64_t bitTileRows = 16;
+  int64_t interleaveRows = 16;
+
+  bool has(Capability capability) const;
+};
+
+/// All targets, best first.
+llvm::ArrayRef<Target> getTargets();
+
+/// The target of that name, or an error that lists those there are.
+llvm::Expected<const Target *> lookupTarget(llvm::StringRef name);
+
+/// The targets of a comma-separated list of names, best first and each once.
+llvm::Expected<llvm::SmallVector<const Target *>>
+lookupTargets(llvm::StringRef names);
+
+} // namespace mambit
+
+#endif // MAMBIT_CODEGEN_TARGETS_H

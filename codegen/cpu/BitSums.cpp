@@ -1,0 +1,245 @@
+//===- BitSums.cpp - sums of activations selected by bits ---------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+//
+// The bits of a row tile lie in blocks of 16 words, a word a row, for 32
+// columns; bit 8·j + b of a word is column 4·b + j (docs/artifact-format.md).
+// Shifting right by b and keeping the lowest bit of each byte leaves the bits
+// of columns 4·b to 4·b + 3 as bytes, 0 or 1: an operand of the byte dot
+// products.
+//
+//===--------------------------------------------------------------------===//
+
+#include "codegen/cpu/Kernels.h"
+
+using namespace mlir;
+using namespace mambit;
+
+static constexpr int64_t kTileRows = 16;
+static constexpr int64_t kBlockColumns = 32;
+
+/// The number of blocks of a row tile.
+static int64_t numBlocks(Val bits) {
+  return cast<MemRefType>(bits.getType()).getDimSize(1);
+}
+
+/// The number of digits of an activation.
+static int64_t numPlanes(Val digits) {
+  return cast<MemRefType>(digits.getType()).getDimSize(1);
+}
+
+//===--------------------------------------------------------------------===//
+// Byte dot products
+//===--------------------------------------------------------------------===//
+
+namespace {
+/// Multiplies bytes that are 0 or 1 by signed bytes and adds up, over the
+/// columns, in the lanes of 32 bits that the bytes lie in.
+struct ByteDot {
+  int64_t bytes; // of a vector
+  /// acc + products of the bytes.
+  std::function<Val(Val acc, Val ones, Val activations)> accumulate;
+  Type partial; // of the accumulator
+  /// An accumulator overflows after more blocks than this.
+  int64_t maxBlocks;
+  /// An accumulator as 32-bit lanes.
+  std::function<Val(Val acc)> widen;
+};
+} // namespace
+
+/// By pairs, in 16 bits: of 16 blocks each accumulator adds 8 · 16 pairs of at
+/// most 2 · 128, which just fits.
+static ByteDot getPairDot(KernelBuilder &b, int64_t bytes) {
+  bool wide = bytes == 64;
+  Type i16 = b.vector(b.getI16Type(), bytes / 2);
+  ByteDot dot;
+  dot.bytes = bytes;
+  dot.partial = i16;
+  dot.maxBlocks = 16;
+  dot.accumulate = [=, &b](Val acc, Val ones, Val activations) {
+    return acc + b.intrinsic(wide ? "llvm.x86.avx512.pmaddubs.w.512"
+                                  : "llvm.x86.avx2.pmadd.ub.sw",
+                             i16, {ones, activations});
+  };
+  dot.widen = [=, &b](Val acc) {
+    return b.intrinsic(
+        wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd",
+        b.vector(b.getI32Type(), bytes / 4), {acc, b.constant(i16, 1)});
+  };
+  return dot;
+}
+
+/// By fours, in 32 bits, in one instruction.
+static ByteDot getAccumulatingDot(KernelBuilder &b) {
+  ByteDot dot;
+  dot.bytes = 64;
+  dot.partial = b.vector(b.getI32Type());
+  dot.maxBlocks = std::numeric_limits<int64_t>::max();
+  dot.accumulate = [&b](Val acc, Val ones, Val activations) {
+    return b.intrinsic("llvm.x86.avx512.vpdpbusd.512", acc.getType(),
+                       {acc, ones, activations});
+  };
+  dot.widen = [](Val acc) { return acc; };
+  return dot;
+}
+
+/// Adds up some of the vectors that a block of bits consists of, from
+/// `firstWord` on, for all tokens and planes; the results in this order, planes
+/// innermost.
+static Vals emitByteDots(KernelBuilder &b, const ByteDot &dot, Val bits,
+                         Val rowTile, Val digits, ArrayRef<Val> tokens,
+                         int64_t firstWord, int64_t vectors, int64_t ways) {
+  int64_t words = dot.bytes / 4, planes = numPlanes(digits);
+  int64_t blocks = numBlocks(bits);
+  size_t sums = vectors * tokens.size() * planes;
+  Type i8 = b.vector(b.getI8Type(), dot.bytes);
+
+  auto block = [&](Val cb, ArrayRef<Val> carried) {
+    Vals acc(carried);
+    Vals packed;
+    for (int64_t v = 0; v < vectors; ++v)
+      packed.push_back(
+          b.load(bits, {rowTile, cb, firstWord + v * words}, words));
+    for (int64_t bit = 0; bit < 8; ++bit) {
+      Vals ones;
+      for (Val p : packed)
+        ones.push_back(b.bitcast((p >> bit) & 0x01010101, i8));
+      Val column = cb * kBlockColumns + 4 * bit;
+      auto *next = &acc[bit % ways * sums];
+      for (int64_t v = 0; v < vectors; ++v)
+        for (Val t : tokens)
+          for (int64_t plane = 0; plane < planes; ++plane, ++next) {
+            Val four = b.bitcast(b.load(digits, {t, plane, column}, 4),
+                                 b.vector(b.getI32Type(), 1));
+            Val activations =
+                b.bitcast(b.broadcast(b.extract(four, 0), words), i8);
+            *next = dot.accumulate(*next, ones[v], activations);
+          }
+    }
+    return acc;
+  };
+  /// Blocks `begin` on, `count` of them, in 32-bit lanes, added to `totals`.
+  auto group = [&](Val begin, int64_t count, ArrayRef<Val> totals) {
+    Vals acc(sums * ways, b.constant(dot.partial, 0));
+    if (count == 1)
+      acc = block(begin, acc);
+    else
+      acc = b.loop(begin, begin + count, 1, acc, block);
+    Vals next(totals);
+    for (auto [i, a] : llvm::enumerate(acc))
+      next[i % sums] = next[i % sums] + dot.widen(a);
+    return next;
+  };
+
+  Vals totals(sums, b.zeros(b.getI32Type(), words));
+  int64_t size = std::min(blocks, dot.maxBlocks);
+  int64_t whole = blocks / size * size;
+  totals =
+      b.loop(0, whole, size, totals, [&](Val begin, ArrayRef<Val> carried) {
+        return group(begin, size, carried);
+      });
+  if (whole < blocks)
+    totals = group(b.index(whole), blocks - whole, totals);
+  return totals;
+}
+
+static Vals emitBitSumsByDots(KernelBuilder &b, const ByteDot &dot, Val bits,
+                              Val rowTile, Val digits, ArrayRef<Val> tokens) {
+  int64_t words = dot.bytes / 4, planes = numPlanes(digits);
+  // Eight accumulators hide the latency and leave registers for the rest: for
+  // few tokens all vectors of a tile at once, then several for a sum.
+  int64_t chains = tokens.size() * planes, all = kTileRows / words;
+  int64_t vectors = std::clamp<int64_t>(8 / chains, 1, all);
+  int64_t ways = std::clamp<int64_t>(8 / (chains * vectors), 1, 4);
+
+  Vals sums(tokens.size());
+  for (int64_t first = 0; first < all; first += vectors) {
+    Vals totals = emitByteDots(b, dot, bits, rowTile, digits, tokens,
+                               first * words, vectors, ways);
+    auto *next = totals.begin();
+    for (int64_t v = 0; v < vectors; ++v)
+      for (Val &sum : sums) {
+        Val total = *next++;
+        if (planes == 2)
+          total = total + (*next++ << 8);
+        sum = sum ? b.concat(sum, total) : total;
+      }
+  }
+  return sums;
+}
+
+//===--------------------------------------------------------------------===//
+// Masks
+//===--------------------------------------------------------------------===//
+
+Vals cpu::emitPortableBitSums(KernelBuilder &b, Val bits, Val rowTile,
+                              Val digits, ArrayRef<Val> tokens) {
+  int64_t planes = numPlanes(digits);
+  Vals init(tokens.size(), b.zeros(b.getI32Type(), kTileRows));
+  return b.loop(
+      0, numBlocks(bits), 1, init, [&](Val cb, ArrayRef<Val> carried) {
+        Vals acc(carried);
+        Val packed = b.load(bits, {rowTile, cb, 0}, kTileRows);
+        for (int64_t column = 0; column < kBlockColumns; ++column) {
+          // All ones where the bit is set.
+          Val mask = 0 - ((packed >> (8 * (column % 4) + column / 4)) & 1);
+          for (auto [sum, t] : llvm::zip(acc, tokens)) {
+            Val at = cb * kBlockColumns + column;
+            Val q = b.toInteger(b.load(digits, {t, 0, at}), 32);
+            if (planes == 2)
+              q = q + (b.toInteger(b.load(digits, {t, 1, at}), 32) << 8);
+            sum = sum + (mask & q);
+          }
+        }
+        return acc;
+      });
+}
+
+Vals cpu::emitSignedSums(KernelBuilder &b, Val bits, Val rowTile, Val v,
+                         int64_t k, ArrayRef<Val> tokens) {
+  Type f32 = b.vector(b.getF32Type()), i32 = b.vector(b.getI32Type());
+  // Even and odd columns apart: two chains of sums for each token.
+  auto block = [&](Val cb, int64_t columns, ArrayRef<Val> carried) {
+    Vals acc(carried);
+    Val negative = b.load(bits, {rowTile, cb, 0}, kTileRows) ^ -1;
+    for (int64_t column = 0; column < columns; ++column) {
+      int64_t bit = 8 * (column % 4) + column / 4;
+      Val sign = (negative << (31 - bit)) & std::numeric_limits<int32_t>::min();
+      for (auto [i, t] : llvm::enumerate(tokens)) {
+        Val term = b.broadcast(b.load(v, {t, cb * kBlockColumns + column}));
+        Val &sum = acc[2 * i + column % 2];
+        sum = sum + b.bitcast(b.bitcast(term, i32) ^ sign, f32);
+      }
+    }
+    return acc;
+  };
+  Vals acc(2 * tokens.size(), b.zeros(b.getF32Type()));
+  int64_t whole = k / kBlockColumns;
+  acc = b.loop(0, whole, 1, acc, [&](Val cb, ArrayRef<Val> carried) {
+    return block(cb, kBlockColumns, carried);
+  });
+  if (k % kBlockColumns != 0)
+    acc = block(b.index(whole), k % kBlockColumns, acc);
+  Vals sums;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    sums.push_back(acc[2 * i] + acc[2 * i + 1]);
+  return sums;
+}
+
+//===--------------------------------------------------------------------===//
+// The choice
+//===--------------------------------------------------------------------===//
+
+Vals cpu::emitBitSums(KernelBuilder &b, const Target &target, Val bits,
+                      Val rowTile, Val digits, ArrayRef<Val> tokens) {
+  if (target.has(Capability::byteDotAccumulate512))
+    return emitBitSumsByDots(b, getAccumulatingDot(b), bits, rowTile, digits,
+                             tokens);
+  if (target.has(Capability::byteDot512))
+    return emitBitSumsByDots(b, getPairDot(b, 64), bits, rowTile, digits,
+                             tokens);
+  if (target.has(Capability::byteDot256))
+    return emitBitSumsByDots(b, getPairDot(b, 32), bits, rowTile, digits,
+                             tokens);
+  return emitPortableBitSums(b, bits, rowTile, digits, tokens);
+}

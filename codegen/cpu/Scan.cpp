@@ -1,0 +1,165 @@
+//===- Scan.cpp - convolution, recurrence and gate ----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+
+#include "codegen/cpu/Functions.h"
+#include "codegen/cpu/Kernels.h"
+
+using namespace mlir;
+using namespace mambit;
+
+/// Channels, or heads, that a tile of the first phase has.
+static constexpr int64_t kChannels = 64;
+
+namespace {
+class Scan {
+public:
+  Scan(KernelBuilder &b, mamba::ScanOp op) : b(b), op(op) {
+    auto conv = cast<RankedTensorType>(op.getConvWeight().getType());
+    auto state = cast<RankedTensorType>(op.getSsmState().getType());
+    taps = conv.getDimSize(0);
+    channels = conv.getDimSize(1);
+    heads = state.getDimSize(1);
+    stateSize = state.getDimSize(2);
+    headdim = state.getDimSize(3);
+  }
+
+  void emit();
+
+private:
+  /// The sequence of a tile: its slot and its tokens.
+  struct Sequence {
+    Val slot, begin, end;
+  };
+  Sequence getSequence(Val number);
+  void emitConv(const Sequence &sequence, Val channel, int64_t lanes);
+  void emitSteps(const Sequence &sequence);
+  void emitRecurrence(const Sequence &sequence, Val head);
+
+  KernelBuilder &b;
+  mamba::ScanOp op;
+  int64_t taps, channels, heads, stateSize, headdim;
+};
+} // namespace
+
+void Scan::emit() {
+  // Tiles of channels, then one for the step sizes of all heads.
+  int64_t blocks = llvm::divideCeilSigned(channels, kChannels);
+  b.phase("conv", {{plan::Dim::sequences}, {plan::Dim::none, blocks + 1}},
+          [&](ArrayRef<Val> tile) {
+            Sequence sequence = getSequence(tile[0]);
+            Val block = tile[1], first = block * kChannels;
+            auto channelsOf = [&](int64_t size) {
+              b.chunks(size, [&](Val i, int64_t lanes) {
+                emitConv(sequence, first + i, lanes);
+              });
+            };
+            b.when(
+                block == blocks, [&] { emitSteps(sequence); },
+                [&] {
+                  if (channels % kChannels == 0)
+                    return channelsOf(kChannels);
+                  b.when(
+                      block == blocks - 1,
+                      [&] { channelsOf(channels % kChannels); },
+                      [&] { channelsOf(kChannels); });
+                });
+          });
+
+  b.phase("recurrence", {{plan::Dim::sequences}, {plan::Dim::none, heads}},
+          [&](ArrayRef<Val> tile) {
+            emitRecurrence(getSequence(tile[0]), tile[1]);
+          });
+}
+
+Scan::Sequence Scan::getSequence(Val number) {
+  Val offsets = b.buffer("offsets");
+  return {b.toIndex(b.load(b.buffer("slots"), {number})),
+          b.toIndex(b.load(offsets, {number})),
+          b.toIndex(b.load(offsets, {number + 1}))};
+}
+
+/// The convolution of some channels with SiLU. The state's inputs stay in
+/// registers from token to token.
+void Scan::emitConv(const Sequence &sequence, Val channel, int64_t lanes) {
+  Val state = b.buffer("conv_state");
+  Vals weight, window;
+  for (int64_t w = 0; w < taps; ++w)
+    weight.push_back(b.load(b.buffer("conv_weight"), {w, channel}, lanes));
+  for (int64_t w = 0; w + 1 < taps; ++w)
+    window.push_back(b.load(state, {sequence.slot, w, channel}, lanes));
+  Val bias = op.getConvBias() ? b.load(b.buffer("conv_bias"), {channel}, lanes)
+                              : b.zeros(b.getF32Type(), lanes);
+
+  int64_t innerChannels = heads * headdim; // z comes first
+  window =
+      b.loop(sequence.begin, sequence.end, 1, window,
+             [&](Val t, ArrayRef<Val> carried) {
+               Vals inputs(carried);
+               inputs.push_back(b.load(b.buffer("zxbcdt"),
+                                       {t, channel + innerChannels}, lanes));
+               Val sum = bias;
+               for (auto [x, w] : llvm::zip(inputs, weight))
+                 sum = fma(x, w, sum);
+               b.store(cpu::silu(sum), b.buffer("xbc"), {t, channel});
+               inputs.erase(inputs.begin());
+               return inputs;
+             });
+  for (auto [w, x] : llvm::enumerate(window))
+    b.store(x, state, {sequence.slot, int64_t(w), channel});
+}
+
+/// The step size δ and the decay exp(δ·A) of every head and token.
+void Scan::emitSteps(const Sequence &sequence) {
+  int64_t first = heads * headdim + channels;
+  float low = op.getDtMin().convertToFloat();
+  float high = op.getDtMax().convertToFloat();
+  b.loop(sequence.begin, sequence.end, 1, [&](Val t) {
+    b.chunks(heads, [&](Val h, int64_t lanes) {
+      Val dt = b.load(b.buffer("zxbcdt"), {t, h + first}, lanes) +
+               b.load(b.buffer("dt_bias"), {h}, lanes);
+      dt = min(max(cpu::softplus(dt), low), high);
+      b.store(dt, b.buffer("dt"), {t, h});
+      Val a = b.load(b.buffer("A"), {h}, lanes);
+      b.store(cpu::exp(dt * a), b.buffer("decay"), {t, h});
+    });
+  });
+}
+
+/// The recurrence of one head over a sequence, some of its channels at a time,
+/// so that their state stays in the nearest cache.
+void Scan::emitRecurrence(const Sequence &sequence, Val head) {
+  int64_t inner = heads * headdim, groups = op.getGroups();
+  Val xbc = b.buffer("xbc"), state = b.buffer("ssm_state");
+  Val bFirst = head / (heads / groups) * stateSize + inner;
+  Val cFirst = bFirst + groups * stateSize;
+  Val skip = b.load(b.buffer("D"), {head});
+
+  b.chunks(headdim, [&](Val p, int64_t lanes) {
+    Val channel = head * headdim + p;
+    b.loop(sequence.begin, sequence.end, 1, [&](Val t) {
+      Val decay = b.load(b.buffer("decay"), {t, head});
+      Val x = b.load(xbc, {t, channel}, lanes);
+      Val dx = x * b.load(b.buffer("dt"), {t, head});
+      auto step = [&](Val i, Val sum) {
+        Val s = b.load(state, {sequence.slot, head, i, p}, lanes);
+        s = fma(dx, b.load(xbc, {t, bFirst + i}), s * decay);
+        b.store(s, state, {sequence.slot, head, i, p});
+        return fma(s, b.load(xbc, {t, cFirst + i}), sum);
+      };
+      // Even and odd parts of the state apart: two chains of sums.
+      Val zero = b.zeros(b.getF32Type(), lanes);
+      Vals sums = b.loop(0, stateSize - stateSize % 2, 2, {zero, zero},
+                         [&](Val i, ArrayRef<Val> acc) -> Vals {
+                           return {step(i, acc[0]), step(i + 1, acc[1])};
+                         });
+      if (stateSize % 2 != 0)
+        sums[0] = step(b.index(stateSize - 1), sums[0]);
+      Val y = fma(x, skip, sums[0] + sums[1]);
+      Val z = b.load(b.buffer("zxbcdt"), {t, channel}, lanes);
+      b.store(y * cpu::silu(z), b.buffer("y"), {t, channel});
+    });
+  });
+}
+
+void cpu::emitScan(KernelBuilder &b, mamba::ScanOp op) { Scan(b, op).emit(); }
