@@ -70,9 +70,9 @@ def Mamba_WeightsOp : Mamba_Op<"weights", [
 
     Example:
     ```mlir
-    mamba.weights @layer0 {
-      mamba.weight @norm : tensor<72xf32>
-        from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>]
+    mamba.weights @model {
+      mamba.weight @norm_f : tensor<72xf32>
+        from [#mamba.source<"pytorch_model.bin", "backbone.norm_f.weight" : tensor<72xf16>>]
         as []
     }
     ```
@@ -114,7 +114,7 @@ def Mamba_WeightOp : Mamba_Op<"weight", [Symbol]> {
       from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.weight" : tensor<358x72xf32>>]
       as [#mamba.sign]
     mamba.weight @norm_folded : tensor<72xf32>
-      from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf32>>,
+      from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>,
             #mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.wscale" : tensor<1x72xf32>>]
       as [#mamba.multiply<1>]
     ```

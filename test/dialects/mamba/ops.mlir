@@ -3,44 +3,53 @@
 // The examples of the operations' descriptions, in one model of d_model 72,
 // 6 heads of 24, 2 groups, d_state 16.
 
+// CHECK: mamba.weights @model {
+mamba.weights @model {
+  // CHECK-NEXT: mamba.weight @norm_f : tensor<72xf32>
+  // CHECK-SAME: from [#mamba.source<"pytorch_model.bin", "backbone.norm_f.weight" : tensor<72xf16>>] as []
+  mamba.weight @norm_f : tensor<72xf32>
+    from [#mamba.source<"pytorch_model.bin", "backbone.norm_f.weight" : tensor<72xf16>>]
+    as []
+}
+
 // CHECK: mamba.weights @layer0 {
 mamba.weights @layer0 {
   // CHECK: mamba.weight @norm : tensor<72xf32>
-  // CHECK-SAME: from [#mamba.source<"model.bin", "l0.norm" : tensor<72xf16>>]
+  // CHECK-SAME: from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>]
   // CHECK-SAME: as [#mamba.cast<f32>]
   mamba.weight @norm : tensor<72xf32>
-    from [#mamba.source<"model.bin", "l0.norm" : tensor<72xf16>>] as [#mamba.cast<f32>]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>] as [#mamba.cast<f32>]
   // CHECK: mamba.weight @norm_folded
   // CHECK-SAME: as [#mamba.multiply<1>]
   mamba.weight @norm_folded : tensor<72xf32>
-    from [#mamba.source<"model.bin", "l0.norm" : tensor<72xf16>>,
-          #mamba.source<"model.bin", "l0.in_proj.wscale" : tensor<1x72xf32>>]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.norm.weight" : tensor<72xf16>>,
+          #mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.wscale" : tensor<1x72xf32>>]
     as [#mamba.multiply<1>]
   // CHECK: mamba.weight @in_proj : !mamba.bits<358x72>
   mamba.weight @in_proj : !mamba.bits<358x72>
-    from [#mamba.source<"model.bin", "l0.in_proj" : tensor<358x72xf32>>] as [#mamba.sign]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.weight" : tensor<358x72xf32>>] as [#mamba.sign]
   // CHECK: mamba.weight @in_proj_scale : tensor<1x72xf32>
   mamba.weight @in_proj_scale : tensor<1x72xf32>
-    from [#mamba.source<"model.bin", "l0.in_proj.wscale" : tensor<1x72xf32>>] as []
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.wscale" : tensor<1x72xf32>>] as []
   // CHECK: mamba.weight @in_proj_shift : tensor<f32>
   mamba.weight @in_proj_shift : tensor<f32>
-    from [#mamba.source<"model.bin", "l0.in_proj.wbias" : tensor<f32>>] as []
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.in_proj.wbias" : tensor<f32>>] as []
   // CHECK: as [#mamba.transpose]
   mamba.weight @conv_weight : tensor<4x208xf32>
-    from [#mamba.source<"model.bin", "l0.conv1d.weight" : tensor<208x1x4xf32>>] as [#mamba.transpose]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.conv1d.weight" : tensor<208x1x4xf32>>] as [#mamba.transpose]
   mamba.weight @dt_bias : tensor<6xf32>
-    from [#mamba.source<"model.bin", "l0.dt_bias" : tensor<6xf32>>] as []
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.dt_bias" : tensor<6xf32>>] as []
   // CHECK: as [#mamba.neg_exp]
   mamba.weight @A : tensor<6xf32>
-    from [#mamba.source<"model.bin", "l0.A_log" : tensor<6xf32>>] as [#mamba.neg_exp]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.A_log" : tensor<6xf32>>] as [#mamba.neg_exp]
   mamba.weight @D : tensor<6xf32>
-    from [#mamba.source<"model.bin", "l0.D" : tensor<6xf32>>] as []
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.D" : tensor<6xf32>>] as []
   mamba.weight @gated_norm : tensor<144xf32>
-    from [#mamba.source<"model.bin", "l0.mixer.norm" : tensor<144xf32>>] as []
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.norm.weight" : tensor<144xf32>>] as []
   // CHECK: mamba.weight @out_proj : tensor<72x144xbf16>
   // CHECK-SAME: as [#mamba.cast<bf16>]
   mamba.weight @out_proj : tensor<72x144xbf16>
-    from [#mamba.source<"model.bin", "l0.out_proj" : tensor<72x144xf32>>] as [#mamba.cast<bf16>]
+    from [#mamba.source<"pytorch_model.bin", "backbone.layers.0.mixer.out_proj" : tensor<72x144xf32>>] as [#mamba.cast<bf16>]
 }
 
 // CHECK-LABEL: func.func @weights
