@@ -32,21 +32,24 @@ inline float f32FromF16(uint16_t half) {
   return floatFromBits(bits | sign);
 }
 
-/// Rounds to nearest, ties to even; too large becomes infinite.
+/// Rounds to nearest, ties to even; too large becomes infinite. Without
+/// branches, so that loops vectorise.
 inline uint16_t f16FromF32(float value) {
   uint32_t bits = bitsFromFloat(value);
-  uint32_t sign = (bits >> 16) & 0x8000;
-  uint32_t magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) // NaN stays one, quiet
-    return uint16_t(sign | 0x7e00 | ((magnitude >> 13) & 0x3ff));
-  if (magnitude >= 0x477ff000) // 65520, halfway to what would follow 65504
-    return uint16_t(sign | 0x7c00);
-  if (magnitude < 0x38800000) { // Below 2^-14: units of 2^-24 by an addition
-    float shifted = floatFromBits(magnitude) + 0.5f;
-    return uint16_t(sign | (bitsFromFloat(shifted) - 0x3f000000));
-  }
-  uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
-  return uint16_t(sign | ((rounded - 0x38000000) >> 13));
+  int32_t magnitude = int32_t(bits & 0x7fffffff);
+  // The exponents' biases differ by 112.
+  int32_t normal =
+      (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+  // Below 2^-14: an addition rounds to units of 2^-24.
+  int32_t subnormal =
+      int32_t(bitsFromFloat(floatFromBits(uint32_t(magnitude)) + 0.5f)) -
+      0x3f000000;
+  int32_t nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
+  int32_t result = magnitude < 0x38800000 ? subnormal : normal;
+  // From 65520, halfway to what would follow 65504.
+  result = magnitude >= 0x477ff000 ? 0x7c00 : result;
+  result = magnitude > 0x7f800000 ? nan : result;
+  return uint16_t(result | ((bits >> 16) & 0x8000));
 }
 
 /// Exact.

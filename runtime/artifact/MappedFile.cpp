@@ -27,9 +27,8 @@ MappedFile::MappedFile(const std::string &path) {
   } else if (!S_ISREG(info.st_mode)) {
     error = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
   } else if (info.st_size > 0) {
-    // All of it is read at once, by the checksums or by the first token.
-    void *data = ::mmap(nullptr, size_t(info.st_size), PROT_READ,
-                        MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    void *data =
+        ::mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
       error = errno;
     else
