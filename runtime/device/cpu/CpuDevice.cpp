@@ -109,7 +109,9 @@ const artifact::Target &chooseTarget(const artifact::Device &device,
 // Commands, resolved
 //===----------------------------------------------------------------------===//
 
-/// The code of a phase (docs/artifact-format.md).
+/// The code of a phase: computes one of its tiles. `buffers` are the addresses
+/// of the kernel's parameters, `dims` the tokens, sequences and rows of the
+/// run.
 using PhaseFunction = void (*)(void *const *buffers, const int64_t *dims,
                                int64_t tile);
 
