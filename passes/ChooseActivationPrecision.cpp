@@ -33,17 +33,17 @@ struct ChooseActivationPrecision
   using ChooseActivationPrecisionBase::ChooseActivationPrecisionBase;
 
   void runOnOperation() override {
-    if (activationBits != 8 && activationBits != 16 && activationBits != 32) {
+    const unsigned bits = activationBits;
+    if (bits != 8 && bits != 16 && bits != 32) {
       emitError(getOperation().getLoc())
-          << "expected activation-bits to be 8, 16 or 32, found "
-          << activationBits;
+          << "expected activation-bits to be 8, 16 or 32, found " << bits;
       return signalPassFailure();
     }
-    if (activationBits == 32)
+    if (bits == 32)
       return;
     count = 0;
     WalkResult result = getOperation().walk([&](BitLinearOp linear) {
-      return !canQuantize(linear) || succeeded(quantize(linear))
+      return !canQuantize(linear) || succeeded(quantize(linear, bits))
                  ? WalkResult::advance()
                  : WalkResult::interrupt();
     });
@@ -52,17 +52,17 @@ struct ChooseActivationPrecision
     recordStatistics(getOperation(), *this, {{quantized, "quantized", count}});
   }
 
-  LogicalResult quantize(BitLinearOp linear) {
+  LogicalResult quantize(BitLinearOp linear, unsigned bits) {
     int64_t columns = linear.getWeight().getType().getColumns();
-    int64_t most = std::numeric_limits<int32_t>::max() /
-                   mamba::QuantizeOp::getTop(activationBits);
+    int64_t most =
+        std::numeric_limits<int32_t>::max() / mamba::QuantizeOp::getTop(bits);
     if (columns > most)
       return linear.emitError("int32 sums could overflow: expected at most ")
-             << most << " columns at " << activationBits
-             << "-bit activations, found " << columns;
+             << most << " columns at " << bits << "-bit activations, found "
+             << columns;
     OpBuilder builder(linear);
-    auto quantize = mamba::QuantizeOp::create(
-        builder, linear.getLoc(), linear.getX(), unsigned(activationBits));
+    auto quantize = mamba::QuantizeOp::create(builder, linear.getLoc(),
+                                              linear.getX(), bits);
     linear.getXMutable().assign(quantize.getQ());
     linear.getActScaleMutable().assign(quantize.getScale());
     ++count;

@@ -45,7 +45,7 @@ Value Weights::multiply(OpBuilder &builder, Value weight, Value factor) {
   MLIRContext *context = builder.getContext();
   SmallVector<Attribute> sources = llvm::to_vector(lhs.getSources());
   SmallVector<Attribute> recipe = llvm::to_vector(lhs.getRecipe());
-  // Multiplying rounds to f32: the cast belongs behind it.
+  // Sources are converted to f32, and multiplying rounds to it.
   if (!recipe.empty() && isCastToF32(recipe.back()))
     recipe.pop_back();
   // The factor's source 0, then those its recipe multiplies by.
@@ -56,7 +56,6 @@ Value Weights::multiply(OpBuilder &builder, Value weight, Value factor) {
     if (auto multiply = dyn_cast<MultiplyAttr>(step))
       recipe.push_back(
           MultiplyAttr::get(context, first + multiply.getSource()));
-  recipe.push_back(CastAttr::get(context, builder.getF32Type()));
 
   return get(builder, weight.getDefiningOp<GetWeightOp>(),
              lhs.getSymName() + "_times_" + rhs.getSymName(), lhs.getType(),
