@@ -112,6 +112,27 @@ TEST(Artifact, aFailedWriteKeepsTheOldFile) {
   EXPECT_EQ(file.read(), before);
 }
 
+TEST(Artifact, ofVersion1_0StillOpens) {
+  // Written by that version from the skeleton and tensors of Synthetic.h.
+  Artifact artifact = Artifact::open(MAMBIT_FROZEN_DIR "/frozen-1.0.mbt");
+  EXPECT_EQ(artifact.minorVersion(), 0);
+  EXPECT_FALSE(artifact.isSkeleton());
+  ScratchFile file;
+  MemoryTensors tensors = makeTensors();
+  pack(makeSkeleton(), tensors, file);
+  Artifact today = Artifact::open(file);
+  ASSERT_EQ(artifact.index().weights()->size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    Bytes before = artifact.weight(i), now = today.weight(i);
+    ASSERT_EQ(before.size, now.size);
+    EXPECT_EQ(std::memcmp(before.data, now.data, now.size), 0);
+  }
+  const Device *device = artifact.device("cpu");
+  ASSERT_NE(device, nullptr);
+  EXPECT_EQ(device->programs()->Get(0)->commands()->Get(0)->args()->size(), 7u);
+  EXPECT_EQ(device->targets()->Get(0)->name()->str(), "x86-64-v4");
+}
+
 TEST(Artifact, filesThatCannotBeOpened) {
   EXPECT_EQ(errorOf([] { Artifact::open("no-such-file.mbt"); }),
             "no-such-file.mbt: cannot open: No such file or directory");

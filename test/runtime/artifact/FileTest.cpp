@@ -253,6 +253,22 @@ TEST_F(ForgedIndex, checksums) {
                          "'code/cpu/x86-64-v4.elf' does not match");
 }
 
+TEST(LargeFile, damageIsFoundByEveryThread) {
+  ScratchFile file;
+  Draft draft = makeSkeleton();
+  for (std::string name : {"first", "second", "third"})
+    draft.addSection(name, std::vector<uint8_t>(size_t(20) << 20, 1));
+  write(draft, file);
+  std::vector<uint8_t> bytes = file.read();
+  EXPECT_EQ(errorIn(bytes), "");
+  for (size_t i : {3, 2}) { // the first damaged one is named
+    ++bytes[draft.index.sections[i]->offset + 12345678];
+    EXPECT_EQ(errorIn(bytes),
+              "damaged: the checksum of section " + std::to_string(i) + " '" +
+                  draft.index.sections[i]->name + "' does not match");
+  }
+}
+
 TEST_F(ForgedIndex, enumeratorsOfTheFuture) {
   index.weights[2]->dtype = DType(100);
   EXPECT_EQ(error(), "weight 2 'norm': unknown element type 100");
