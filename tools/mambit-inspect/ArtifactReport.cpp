@@ -336,17 +336,22 @@ Json tools::describeArtifact(const Artifact &artifact) {
   return Describer(artifact).describe();
 }
 
-/// Whether a list has something of this name, which an option asks for.
-template <typename List>
-static void requireName(const char *what, const std::string &name,
-                        const List &list) {
-  std::string names;
-  for (const auto &entry : list) {
-    if (entry->name == name)
-      return;
-    names += (names.empty() ? "" : ", ") + entry->name;
-  }
-  fail("no ", what, " '", name, "' in the artifact; it has: ", names);
+void tools::checkFilter(const Json &artifact, const CodeFilter &filter) {
+  auto check = [&](const char *what, const std::string &name,
+                   const char *list) {
+    std::string names;
+    for (const Json &device : artifact["devices"])
+      for (const Json &entry : device[list]) {
+        if (name.empty() || entry["name"] == name)
+          return;
+        names += (names.empty() ? "" : ", ") + entry["name"].get<std::string>();
+      }
+    if (!name.empty())
+      fail("no ", what, " '", name,
+           "' in the artifact; it has: ", names.empty() ? "none" : names);
+  };
+  check("target", filter.target, "targets");
+  check("kernel", filter.kernel, "kernels");
 }
 
 Json tools::describeAssembly(const Artifact &artifact,
@@ -354,24 +359,21 @@ Json tools::describeAssembly(const Artifact &artifact,
   std::unique_ptr<IndexT> index(artifact.index().UnPack());
   Json list = Json::array();
   for (const auto &device : index->devices) {
-    if (device->targets.empty())
-      continue;
-    if (!filter.target.empty())
-      requireName("target", filter.target, device->targets);
-    if (!filter.kernel.empty())
-      requireName("kernel", filter.kernel, device->kernels);
-    const TargetT &target = **std::find_if(
+    auto found = std::find_if(
         device->targets.begin(), device->targets.end(), [&](auto &target) {
           return filter.target.empty() || target->name == filter.target;
         });
+    if (found == device->targets.end())
+      continue;
+    const TargetT &target = **found;
     auto functions = functionsOf(artifact, target);
     for (size_t k = 0; k < device->kernels.size(); ++k) {
       const std::string &kernel = device->kernels[k]->name;
       if (!filter.kernel.empty() && kernel != filter.kernel)
         continue;
       for (const auto &phase : target.kernels[k]->phases) {
-        auto found = functions.find(phase->symbol);
-        if (found == functions.end())
+        auto function = functions.find(phase->symbol);
+        if (function == functions.end())
           fail("the code of target '", target.name, "' has no function '",
                phase->symbol, "'");
         list.push_back(
@@ -379,7 +381,7 @@ Json tools::describeAssembly(const Artifact &artifact,
              {"kernel", kernel},
              {"symbol", phase->symbol},
              {"grid", gridText(*phase)},
-             {"assembly", disassemble(found->second, target.triple)}});
+             {"assembly", disassemble(function->second, target.triple)}});
       }
     }
   }

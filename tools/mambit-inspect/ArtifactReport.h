@@ -23,6 +23,9 @@ struct CodeFilter {
 /// that the two cannot differ.
 Json describeArtifact(const artifact::Artifact &artifact);
 
+/// Throws Error if the artifact has nothing of the names in the filter.
+void checkFilter(const Json &artifact, const CodeFilter &filter);
+
 /// The assembly of each phase, by kernel and symbol.
 Json describeAssembly(const artifact::Artifact &artifact,
                       const CodeFilter &filter);

@@ -171,8 +171,10 @@ void tools::printKernels(const Json &artifact, const CodeFilter &filter) {
     for (const Json &kernel : device["kernels"]) {
       if (!filter.kernel.empty() && kernel["name"] != filter.kernel)
         continue;
-      std::printf("kernel %s (%s), launched by %s commands\n",
-                  textOf(kernel["name"]).c_str(), textOf(kernel["op"]).c_str(),
+      std::string op = textOf(kernel["op"]);
+      std::printf("kernel %s%s, launched by %s commands\n",
+                  textOf(kernel["name"]).c_str(),
+                  op.empty() ? "" : (" (" + op + ")").c_str(),
                   textOf(kernel["launches"]).c_str());
       Table params({"parameter", "access", "type", "layout", "bytes"});
       for (const Json &param : kernel["params"]) {

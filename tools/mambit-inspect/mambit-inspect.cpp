@@ -42,6 +42,7 @@ int inspectArtifact(const Options &options) {
       std::fprintf(options.json ? stderr : stdout, "wrote %s\n", path.c_str());
 
   Json report = describeArtifact(artifact);
+  checkFilter(report, options.filter);
   Json assembly;
   if (options.assembly)
     assembly = describeAssembly(artifact, options.filter);
