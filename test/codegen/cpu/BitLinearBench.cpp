@@ -1,0 +1,61 @@
+//===- BitLinearBench.cpp - rates of the 1-bit product ------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+//
+// Prints the rate of a 10576 x 2560 product on one thread, without the
+// prologue: mambit-codegen-bench.
+//
+//===--------------------------------------------------------------------===//
+
+#include "CompiledKernel.h"
+
+#include <chrono>
+#include <cstdio>
+
+using namespace mambit;
+using namespace mambit::test;
+
+static double seconds() {
+  using namespace std::chrono;
+  return duration<double>(steady_clock::now().time_since_epoch()).count();
+}
+
+int main() {
+  constexpr int64_t n = 10576, k = 2560, most = 64;
+  Random random(1);
+  std::vector<int> signs(n * k);
+  for (int &sign : signs)
+    sign = random.integer(0, 1) * 2 - 1;
+  PackedSigns packed(signs, n, k);
+  std::vector<float> x = random.reals(most * k, -1, 1), y(most * n);
+  for (const Target &target : getHostTargets())
+    for (int64_t bits : {8, 16, 32}) {
+      std::string types =
+          "(tensor<?x2560xf32>, !mamba.bits<10576x2560, <rows = "
+          "16>>) -> tensor<?x10576xf32>";
+      CompiledKernel kernel(
+          "%x: tensor<?x2560xf32>, %w: !mamba.bits<10576x2560, "
+          "#mamba.bit_tile<rows = 16>>",
+          "%y = mamba.fused_linear %x, %w {activation_bits = " +
+              std::to_string(bits) + " : i64} : " + types,
+          target);
+      for (int64_t tokens : {1, 4, 64}) {
+        std::map<std::string, void *> buffers = {
+            {"x", x.data()},
+            {"weight", packed.bits.data()},
+            {"weight.zeros", packed.zeros.data()},
+            {"y", y.data()}};
+        kernel.run(buffers, {tokens});
+        int runs = 0;
+        double begin = seconds(), end;
+        do {
+          kernel.run(buffers, {tokens});
+          ++runs;
+          end = seconds();
+        } while (end - begin < 0.5);
+        double macs = double(n) * k * tokens * runs;
+        printf("%-16s %2d bits %2d tokens %7.1f GMAC/s\n", target.name.c_str(),
+               int(bits), int(tokens), macs / (end - begin) * 1e-9);
+      }
+    }
+}
