@@ -13,52 +13,53 @@
 #include <iterator>
 
 namespace mambit::artifact {
-namespace {
 
 /// Elements evaluated at once where the layout does not say.
 constexpr uint64_t kChunk = 16384;
 
-std::string toString(const Shape &shape) {
+static std::string toString(const Shape &shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i)
     text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
 }
 
-Shape squeeze(const Shape &shape) {
+static Shape squeeze(const Shape &shape) {
   Shape result;
   std::copy_if(shape.begin(), shape.end(), std::back_inserter(result),
                [](uint64_t dim) { return dim != 1; });
   return result;
 }
 
-bool isBitLayout(const WeightT &weight) {
+static bool isBitLayout(const WeightT &weight) {
   return weight.layout && (weight.layout->kind == LayoutKind::bit_tile ||
                            weight.layout->kind == LayoutKind::zeros);
 }
 
 /// The last step that changes values, or null.
-const StepT *lastValueStep(const WeightT &weight) {
+static const StepT *lastValueStep(const WeightT &weight) {
   for (size_t i = weight.steps.size(); i-- > 0;)
     if (weight.steps[i]->kind != StepKind::transpose)
       return weight.steps[i].get();
   return nullptr;
 }
 
-bool hasNonFinite(const float *values, size_t count) {
+static bool hasNonFinite(const float *values, size_t count) {
   int32_t found = 0;
   for (size_t i = 0; i < count; ++i)
     found |= int32_t(bitsFromFloat(values[i]) & 0x7fffffff) >= 0x7f800000;
   return found;
 }
 
-const char *describeNonFinite(float value) {
+static const char *describeNonFinite(float value) {
   return std::isnan(value) ? "NaN" : "infinite";
 }
 
 //===-----------------------------------------------------------------===//
 // Reading sources
 //===-----------------------------------------------------------------===//
+
+namespace {
 
 /// A source read as f32 by position in its flattened, row-major order.
 class Operand {
@@ -204,10 +205,13 @@ private:
   Shape dims;
   std::vector<int64_t> strides;
 };
+} // namespace
 
 //===-----------------------------------------------------------------===//
 // Evaluating steps
 //===-----------------------------------------------------------------===//
+
+namespace {
 
 /// Evaluates the steps of a recipe for any part of the result. Transposes move
 /// nothing: they only tell where the sources are read. The last change of
@@ -338,6 +342,7 @@ private:
   uint64_t rows, columns; // of the result
   std::vector<float> values, factors;
 };
+} // namespace
 
 //===-----------------------------------------------------------------===//
 // Laying the result out
@@ -349,7 +354,7 @@ typedef float Float4 __attribute__((vector_size(16)));
 typedef int32_t Int4 __attribute__((vector_size(16)));
 
 /// The word of 32 columns: bit 8·j + b is column 4·b + j.
-uint32_t packSigns(const float *values) {
+static uint32_t packSigns(const float *values) {
   Int4 bytes = {};
   for (int b = 0; b < 8; ++b) {
     Float4 four;
@@ -360,8 +365,8 @@ uint32_t packSigns(const float *values) {
          uint32_t(bytes[2]) << 16 | uint32_t(bytes[3]) << 24;
 }
 
-void writeBits(const WeightT &weight, Evaluator &evaluator, Sink &sink,
-               const Progress &progress) {
+static void writeBits(const WeightT &weight, Evaluator &evaluator, Sink &sink,
+                      const Progress &progress) {
   uint64_t rows = weight.shape[0], columns = weight.shape[1];
   uint64_t tileRows = weight.layout->rows;
   std::vector<uint32_t> tile((columns + 31) / 32 * tileRows);
@@ -386,8 +391,8 @@ void writeBits(const WeightT &weight, Evaluator &evaluator, Sink &sink,
   }
 }
 
-uint64_t writeZeros(const WeightT &weight, Evaluator &evaluator, Sink &sink,
-                    const Progress &progress) {
+static uint64_t writeZeros(const WeightT &weight, Evaluator &evaluator,
+                           Sink &sink, const Progress &progress) {
   uint64_t rows = weight.shape[0], columns = weight.shape[1];
   uint64_t tileRows = weight.layout->rows;
   // Count first: the starts come before the entries, which may be many.
@@ -426,16 +431,11 @@ uint64_t writeZeros(const WeightT &weight, Evaluator &evaluator, Sink &sink,
 }
 
 /// Rounds to the weight's type.
-template <typename T>
-void encode(const float *from, size_t n, T *to, DType);
-
-template <>
-void encode(const float *from, size_t n, float *to, DType) {
+static void encode(const float *from, size_t n, float *to, DType) {
   std::copy(from, from + n, to);
 }
 
-template <>
-void encode(const float *from, size_t n, uint16_t *to, DType dtype) {
+static void encode(const float *from, size_t n, uint16_t *to, DType dtype) {
   if (dtype == DType::f16)
     for (size_t i = 0; i < n; ++i)
       to[i] = f16FromF32(from[i]);
@@ -446,8 +446,8 @@ void encode(const float *from, size_t n, uint16_t *to, DType dtype) {
 
 /// Evaluates and rounds; T is float or the bits of a 16-bit float.
 template <typename T>
-void evaluateDense(const WeightT &weight, Evaluator &evaluator,
-                   uint64_t position, size_t n, T *to) {
+static void evaluateDense(const WeightT &weight, Evaluator &evaluator,
+                          uint64_t position, size_t n, T *to) {
   const float *values = evaluator.evaluate(position, n);
   encode(values, n, to, weight.dtype);
   if (weight.dtype == DType::f32)
@@ -466,8 +466,8 @@ void evaluateDense(const WeightT &weight, Evaluator &evaluator,
 }
 
 template <typename T>
-void writeRowMajor(const WeightT &weight, Evaluator &evaluator, Sink &sink,
-                   const Progress &progress) {
+static void writeRowMajor(const WeightT &weight, Evaluator &evaluator,
+                          Sink &sink, const Progress &progress) {
   uint64_t count = *elementCount(weight.shape);
   std::vector<T> chunk(std::min(count, kChunk));
   for (uint64_t position = 0; position < count; position += chunk.size()) {
@@ -479,8 +479,8 @@ void writeRowMajor(const WeightT &weight, Evaluator &evaluator, Sink &sink,
 }
 
 template <typename T>
-void writeInterleaved(const WeightT &weight, Evaluator &evaluator, Sink &sink,
-                      const Progress &progress) {
+static void writeInterleaved(const WeightT &weight, Evaluator &evaluator,
+                             Sink &sink, const Progress &progress) {
   uint64_t rows = weight.shape[0], columns = weight.shape[1];
   uint64_t tileRows = weight.layout->rows;
   std::vector<T> row(columns), tile(columns * tileRows);
@@ -500,15 +500,13 @@ void writeInterleaved(const WeightT &weight, Evaluator &evaluator, Sink &sink,
 }
 
 template <typename T>
-void writeDense(const WeightT &weight, Evaluator &evaluator, Sink &sink,
-                const Progress &progress) {
+static void writeDense(const WeightT &weight, Evaluator &evaluator, Sink &sink,
+                       const Progress &progress) {
   if (weight.layout && weight.layout->kind == LayoutKind::interleave)
     writeInterleaved<T>(weight, evaluator, sink, progress);
   else
     writeRowMajor<T>(weight, evaluator, sink, progress);
 }
-
-} // namespace
 
 void verifyRecipe(const WeightT &weight) {
   LayoutT layout = weight.layout ? *weight.layout : LayoutT();

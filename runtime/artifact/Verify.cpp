@@ -25,7 +25,6 @@
 #include <vector>
 
 namespace mambit::artifact {
-namespace {
 
 template <typename T>
 using TableVector = flatbuffers::Vector<flatbuffers::Offset<T>>;
@@ -33,7 +32,7 @@ using String = flatbuffers::String;
 
 /// Enumerators may come from a newer minor version.
 template <typename Enum>
-void checkEnum(Enum value, Enum max, const char *what) {
+static void checkEnum(Enum value, Enum max, const char *what) {
   if (value > max)
     fail("unknown ", what, " ", unsigned(value));
 }
@@ -42,7 +41,7 @@ void checkEnum(Enum value, Enum max, const char *what) {
 // Structure
 //===-----------------------------------------------------------------===//
 
-const Index &verifyHeader(const uint8_t *data, size_t size) {
+static const Index &verifyHeader(const uint8_t *data, size_t size) {
   size_t magicSize = std::min(size, sizeof(kMagic));
   if (size == 0)
     fail("the file is empty");
@@ -88,7 +87,8 @@ const Index &verifyHeader(const uint8_t *data, size_t size) {
 
 /// Sections lie in order, aligned, with nothing but zeros between them, up to
 /// the end of the file.
-void verifySections(const Index &index, const uint8_t *data, size_t size) {
+static void verifySections(const Index &index, const uint8_t *data,
+                           size_t size) {
   Header header;
   std::memcpy(&header, data, sizeof(header));
   uint64_t end = header.indexOffset + header.indexSize;
@@ -116,8 +116,8 @@ void verifySections(const Index &index, const uint8_t *data, size_t size) {
     fail("the last section ends at byte ", end, ", the file at ", size);
 }
 
-void verifyChecksums(const Index &index, const uint8_t *data,
-                     const VerifyOptions &options) {
+static void verifyChecksums(const Index &index, const uint8_t *data,
+                            const VerifyOptions &options) {
   const TableVector<Section> &sections = *index.sections();
   std::vector<bool> isWeight(sections.size());
   for (const Weight *weight : *index.weights())
@@ -133,7 +133,7 @@ void verifyChecksums(const Index &index, const uint8_t *data,
     bytes += sections.Get(i)->size();
   }
   // The largest first, so that the threads end together.
-  std::stable_sort(jobs.begin(), jobs.end(), [&](size_t a, size_t b) {
+  std::sort(jobs.begin(), jobs.end(), [&](size_t a, size_t b) {
     return sections.Get(a)->size() > sections.Get(b)->size();
   });
 
@@ -171,7 +171,7 @@ void verifyChecksums(const Index &index, const uint8_t *data,
 //===-----------------------------------------------------------------===//
 
 /// FlatBuffers does not check the alignment of a vector's elements.
-void checkShape(const flatbuffers::Vector<uint64_t> *shape) {
+static void checkShape(const flatbuffers::Vector<uint64_t> *shape) {
   if (shape &&
       reinterpret_cast<uintptr_t>(shape->Data()) % alignof(uint64_t) != 0)
     fail("the shape is not aligned");
@@ -179,8 +179,8 @@ void checkShape(const flatbuffers::Vector<uint64_t> *shape) {
 
 /// Adds where it happened to the message of an error.
 template <typename Function>
-void within(const char *what, size_t number, const String *name,
-            Function check) {
+static void within(const char *what, size_t number, const String *name,
+                   Function check) {
   try {
     check();
   } catch (const Error &error) {
@@ -191,12 +191,15 @@ void within(const char *what, size_t number, const String *name,
 
 /// Calls `check` on each element, errors labelled by number and name.
 template <typename T, typename Function>
-void forEach(const char *what, const TableVector<T> *elements, Function check) {
+static void forEach(const char *what, const TableVector<T> *elements,
+                    Function check) {
   for (size_t i = 0; elements && i < elements->size(); ++i) {
     const T *element = elements->Get(i);
     within(what, i, element->name(), [&] { check(*element, i); });
   }
 }
+
+namespace {
 
 /// Names of things that are referred to by name.
 class UniqueNames {
@@ -211,6 +214,9 @@ public:
 private:
   std::set<std::string> names;
 };
+} // namespace
+
+namespace {
 
 class SemanticVerifier {
 public:
@@ -625,7 +631,6 @@ private:
   const uint8_t *data;
   std::vector<bool> usedSections;
 };
-
 } // namespace
 
 const Index &verify(const void *data, size_t size,
