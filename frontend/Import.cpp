@@ -41,9 +41,6 @@ static Type getElementType(Builder &builder, DType dtype) {
 
 namespace {
 
-/// Where in the model a dense matrix stands; see DenseType::automatic.
-enum class DenseRole { vocabulary, projection };
-
 class Importer {
 public:
   Importer(MLIRContext &context, const Checkpoint &checkpoint,
@@ -60,7 +57,7 @@ private:
   /// A weight of f32 elements.
   void addVector(StringRef name, ArrayRef<int64_t> shape, StringRef key,
                  ArrayRef<Attribute> recipe = {});
-  void addDense(StringRef name, StringRef key, DenseRole role);
+  void addDense(StringRef name, StringRef key);
   void addScale(StringRef name, const checkpoint::Linear &linear,
                 checkpoint::Pattern pattern, StringRef key);
   void addLinear(const checkpoint::Linear &linear, StringRef weight,
@@ -71,7 +68,7 @@ private:
   std::string layerName(size_t i) const { return "layer" + std::to_string(i); }
   RankedTensorType packed(ArrayRef<int64_t> inner, Type element);
   Value getWeight(StringRef name, Type type);
-  Type matrixType(StringRef key, DenseRole role);
+  RankedTensorType matrixType(StringRef key);
 
   ImplicitLocOpBuilder builder;
   const Checkpoint &checkpoint;
@@ -107,15 +104,13 @@ void Importer::addVector(StringRef name, ArrayRef<int64_t> shape, StringRef key,
             recipe);
 }
 
-Type Importer::matrixType(StringRef key, DenseRole role) {
+RankedTensorType Importer::matrixType(StringRef key) {
   const checkpoint::Tensor &tensor = checkpoint.get(key.str());
   Type element = builder.getF32Type();
   switch (denseType) {
-  case DenseType::automatic:
+  case DenseType::asStored:
     if (tensor.dtype == DType::f16 || tensor.dtype == DType::bf16)
       element = getElementType(builder, tensor.dtype);
-    else if (role == DenseRole::vocabulary)
-      element = builder.getF16Type();
     break;
   case DenseType::f16:
     element = builder.getF16Type();
@@ -129,10 +124,10 @@ Type Importer::matrixType(StringRef key, DenseRole role) {
   return RankedTensorType::get(tensor.shape, element);
 }
 
-void Importer::addDense(StringRef name, StringRef key, DenseRole role) {
-  Type type = matrixType(key, role);
-  Type element = cast<RankedTensorType>(type).getElementType();
-  addWeight(name, type, key, {CastAttr::get(builder.getContext(), element)});
+void Importer::addDense(StringRef name, StringRef key) {
+  RankedTensorType type = matrixType(key);
+  addWeight(name, type, key,
+            {CastAttr::get(builder.getContext(), type.getElementType())});
 }
 
 void Importer::addScale(StringRef name, const checkpoint::Linear &linear,
@@ -158,7 +153,7 @@ void Importer::addLinear(const checkpoint::Linear &linear, StringRef weight,
     addScale(scale, linear, linear.scalePattern, linear.scale);
     addScale(shift, linear, linear.shiftPattern, linear.shift);
   } else {
-    addDense(weight, linear.weight, DenseRole::projection);
+    addDense(weight, linear.weight);
   }
   if (!linear.bias.empty())
     addVector(bias, {linear.rows}, linear.bias);
@@ -229,8 +224,7 @@ void Importer::addForward() {
       f32Attr(config.normEps), f32Attr(config.gatedNormEps),
       f32Attr(config.dtMin), f32Attr(config.dtMax));
 
-  Value embedding = getWeight(
-      "embedding", matrixType(config.embedding, DenseRole::vocabulary));
+  Value embedding = getWeight("embedding", matrixType(config.embedding));
   Value x = EmbeddingOp::create(builder, hidden, ids, embedding);
   SmallVector<Value> states;
   for (int64_t i = 0; i < config.nLayer; ++i) {
@@ -249,8 +243,7 @@ void Importer::addForward() {
           .getY();
   Value head = config.tieEmbeddings
                    ? embedding
-                   : getWeight("lm_head", matrixType(config.lmHead,
-                                                     DenseRole::vocabulary));
+                   : getWeight("lm_head", matrixType(config.lmHead));
   SmallVector<Value> returned = {LMHeadOp::create(builder, logits, x, head)};
   returned.append(states);
   func::ReturnOp::create(builder, returned);
@@ -261,10 +254,10 @@ OwningOpRef<ModuleOp> Importer::run() {
   for (size_t i = 0; i < config.layers.size(); ++i)
     addLayer(config.layers[i], layerName(i));
   beginGroup("model");
-  addDense("embedding", config.embedding, DenseRole::vocabulary);
+  addDense("embedding", config.embedding);
   addVector("norm_f", {config.dModel}, config.finalNorm);
   if (!config.tieEmbeddings)
-    addDense("lm_head", config.lmHead, DenseRole::vocabulary);
+    addDense("lm_head", config.lmHead);
   addForward();
   return std::move(module);
 }

@@ -94,6 +94,28 @@ describe(const checkpoint::Checkpoint &checkpoint,
   return described;
 }
 
+/// The options that shape the artifact, as a command line would give them.
+static std::vector<std::string> flagsOf(const DriverOptions &options) {
+  auto denseType = [&]() -> std::string {
+    switch (options.denseType) {
+    case DenseType::asStored:
+      return "as-stored";
+    case DenseType::f16:
+      return "f16";
+    case DenseType::bf16:
+      return "bf16";
+    case DenseType::f32:
+      return "f32";
+    }
+    llvm_unreachable("all types are handled");
+  };
+  return {"--target=" + options.targets,
+          "--activation-bits=" + std::to_string(options.activationBits),
+          "--dense-type=" + denseType(),
+          "--max-tokens=" + std::to_string(options.maxTokens),
+          "--max-sequences=" + std::to_string(options.maxSequences)};
+}
+
 int mambit::compileCheckpoint(const DriverOptions &options) {
   if (options.input.empty())
     throw std::runtime_error("no checkpoint folder was named; see --help");
@@ -107,7 +129,9 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
     check(llvm::sys::fs::create_directories(options.dumpTo), options.dumpTo);
 
   // Printing a module in the middle of a pipeline needs a single thread.
-  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  mlir::DialectRegistry registry;
+  registerCodegenDialects(registry);
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   mlir::OwningOpRef<mlir::ModuleOp> module =
       importCheckpoint(context, checkpoint, config, options.denseType);
   // All targets of a device share its layouts and so its plan.
@@ -118,10 +142,15 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
     return 0;
   }
 
-  CompileOptions compile;
-  compile.dumpTo = options.dumpTo;
-  artifact::Draft draft = unwrap(compilePlan(*module, targets, compile));
-  draft.index.config = describe(checkpoint, config, options.activationBits);
+  CodegenOptions codegen;
+  codegen.dumpTo = options.dumpTo;
+  mlir::FailureOr<artifact::Draft> draft =
+      makeSkeleton(*module, targets, codegen);
+  if (failed(draft))
+    throw std::runtime_error("no code could be made for '" + options.input +
+                             "'");
+  draft->index.config = describe(checkpoint, config, options.activationBits);
+  draft->index.flags = flagsOf(options);
   module = {};
 
   tools::CheckpointSource source(checkpoint);
@@ -131,7 +160,7 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
     progress.update(done, total);
   };
   artifact::PackReport report =
-      artifact::pack(std::move(draft), source, options.output, pack);
+      artifact::pack(std::move(*draft), source, options.output, pack);
   if (options.quiet)
     return 0;
 

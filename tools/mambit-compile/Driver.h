@@ -19,7 +19,7 @@ struct DriverOptions {
   std::string output;  // file; empty: standard output, for IR alone
   std::string targets; // names, separated by commas
   int activationBits = 16;
-  DenseType denseType = DenseType::automatic;
+  DenseType denseType = DenseType::asStored;
   int64_t maxTokens = 512;
   int64_t maxSequences = 64;
   Emit emit = Emit::artifact;

@@ -30,16 +30,14 @@ static cl::opt<int> activationBits(
     "activation-bits", cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));
-static cl::opt<DenseType> denseType(
-    "dense-type", cl::init(DenseType::automatic),
-    cl::desc("Type dense weights are kept in:"),
-    cl::values(
-        clEnumValN(DenseType::automatic, "auto",
-                   "embedding and lm_head in 16 bits, dense projections as in "
-                   "the checkpoint (default)"),
-        clEnumValN(DenseType::f16, "f16", "all in f16"),
-        clEnumValN(DenseType::bf16, "bf16", "all in bf16"),
-        clEnumValN(DenseType::f32, "f32", "all in f32")));
+static cl::opt<DenseType>
+    denseType("dense-type", cl::init(DenseType::asStored),
+              cl::desc("Type of the embedding, lm_head and dense projections:"),
+              cl::values(clEnumValN(DenseType::asStored, "as-stored",
+                                    "as in the checkpoint (default)"),
+                         clEnumValN(DenseType::f16, "f16", "f16"),
+                         clEnumValN(DenseType::bf16, "bf16", "bf16"),
+                         clEnumValN(DenseType::f32, "f32", "f32")));
 static cl::opt<int64_t>
     maxTokens("max-tokens", cl::value_desc("N"), cl::init(512),
               cl::desc("Tokens that prefill takes at once (default 512)"));
