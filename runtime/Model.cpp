@@ -163,7 +163,8 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
   if (batch.stop())
     return false;
   auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
-    machine->copyIn(offset, values.data(), values.size() * sizeof(int32_t));
+    if (!values.empty())
+      machine->copyIn(offset, values.data(), values.size() * sizeof(int32_t));
   };
   copyIn(program.ids, ids);
   copyIn(program.offsets, offsets);
