@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 using namespace mambit;
 using namespace mambit::tools;
@@ -21,7 +22,7 @@ class NpyTest : public testing::Test {
 protected:
   NpyTest()
       : path((std::filesystem::temp_directory_path() /
-              (std::string("mambit-npy-") +
+              ("mambit-npy-" + std::to_string(getpid()) + "-" +
                testing::UnitTest::GetInstance()->current_test_info()->name() +
                ".npy"))
                  .string()) {}

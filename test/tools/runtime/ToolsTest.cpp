@@ -1,0 +1,470 @@
+//===- ToolsTest.cpp - the runtime's tools, run as programs -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+//
+// Over the toy of test/runtime, whose logits can be said exactly, so that no
+// compiler is needed.
+//
+//===------------------------------------------------------------------===//
+
+#include "test/runtime/ToyModel.h"
+#include "tools/common/Npy.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace mambit;
+using namespace mambit::tools;
+using mambit::test::ToyReference;
+
+namespace {
+
+std::string readFile(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Result {
+  int status;
+  std::string out, err;
+};
+
+class ToolsTest : public testing::Test {
+protected:
+  static constexpr unsigned kVocab = 7;
+
+  // A folder of its own for each test, so that they can run at once.
+  ToolsTest() {
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "mambit-tools-XXXXXX")
+            .string();
+    folder = mkdtemp(pattern.data());
+    model = folder + "/toy.mbt";
+    test::ToyOptions options;
+    options.image = MAMBIT_TOY_IMAGE;
+    options.vocab = kVocab;
+    artifact::Draft draft = test::makeToy(options);
+    artifact::write(draft, model);
+  }
+  ~ToolsTest() override { std::filesystem::remove_all(folder); }
+
+  /// A toy whose vocabulary has the words of a tokenizer.
+  std::string makeTextModel() {
+    test::ToyOptions options;
+    options.image = MAMBIT_TEXT_IMAGE;
+    options.vocab = 4100;
+    options.tokenizer = MAMBIT_CHECKPOINT "/tokenizer.model";
+    artifact::Draft draft = test::makeToy(options);
+    artifact::write(draft, folder + "/text.mbt");
+    return folder + "/text.mbt";
+  }
+
+  std::string writeIds(const std::vector<int32_t> &ids) {
+    std::string path = folder + "/ids.npy";
+    writeNpy(path, {ids.size()}, ids.data());
+    return path;
+  }
+
+  /// Runs a tool through the shell.
+  Result run(const std::string &command) {
+    std::string out = folder + "/out", err = folder + "/err";
+    int status = std::system(
+        (MAMBIT_TOOLS "/" + command + " >" + out + " 2>" + err).c_str());
+    return {WEXITSTATUS(status), readFile(out), readFile(err)};
+  }
+
+  void expectError(const std::string &command, const std::string &part) {
+    Result result = run(command);
+    EXPECT_EQ(result.status, 1) << command;
+    EXPECT_EQ(result.out, "") << command;
+    std::string tool = command.substr(0, command.find(' '));
+    EXPECT_EQ(result.err.rfind(tool + ": error: ", 0), 0u) << result.err;
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1)
+        << result.err;
+  }
+
+  static std::vector<int32_t> someIds(size_t count) {
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < count; ++i)
+      ids.push_back(int32_t(i * i + 3 * i) % kVocab);
+    return ids;
+  }
+
+  /// The logits after every token, run in calls of `chunk`: the toy tells a
+  /// decoded token from a prefilled one.
+  static std::vector<double> expectedLogits(const std::vector<int32_t> &ids,
+                                            size_t chunk) {
+    ToyReference reference(kVocab);
+    std::vector<double> logits;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      size_t begin = i / chunk * chunk;
+      bool alone = std::min(chunk, ids.size() - begin) == 1;
+      for (float logit : reference.push(ids[i], alone))
+        logits.push_back(logit);
+    }
+    return logits;
+  }
+
+  std::string folder, model;
+};
+
+//===----------------------------------------------------------------------===//
+// All tools
+//===----------------------------------------------------------------------===//
+
+TEST_F(ToolsTest, HelpHasExamples) {
+  for (std::string tool : {"mambit-run", "mambit-eval", "mambit-inspect"}) {
+    Result help = run(tool + " --help");
+    EXPECT_EQ(help.status, 0);
+    EXPECT_EQ(help.err, "");
+    EXPECT_NE(help.out.find("\nExamples:\n  " + tool), std::string::npos);
+    std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(line.size(), 80u) << line;
+    Result version = run(tool + " --version");
+    EXPECT_EQ(version.status, 0);
+    EXPECT_EQ(version.out.rfind(tool + " " MAMBIT_VERSION, 0), 0u);
+  }
+}
+
+TEST_F(ToolsTest, WrongOptionsAreErrors) {
+  for (std::string tool : {"mambit-run", "mambit-eval", "mambit-inspect"}) {
+    expectError(tool, "is required");
+    expectError(tool + " " + model + " --no-such-option", "--no-such-option");
+  }
+  for (std::string tool : {"mambit-run ", "mambit-eval "}) {
+    expectError(tool + model, "expected exactly one of");
+    expectError(tool + model + " --ids a --threads 0", "from 1 to");
+    expectError(tool + model + " --ids a --threads -1", "'-1'");
+  }
+  std::string ids = " --ids " + writeIds({1, 2});
+  expectError("mambit-run " + model + ids + " --prompt a", "found 2");
+  expectError("mambit-run " + model + ids + " -n -3", "found '-3'");
+  expectError("mambit-run " + model + ids + " -n 1x", "found '1x'");
+  expectError("mambit-run " + model + ids + " --chunk 0", "from 1 to");
+  expectError("mambit-run " + model + ids + " --chunk 2 --decode", "excludes");
+  expectError("mambit-run " + model + ids + " --greedy-ids --seed 1",
+              "excludes");
+  expectError("mambit-run " + model + ids + " --temperature -1", "temperature");
+  expectError("mambit-run " + model + ids + " --top-p 1.5", "top-p");
+  expectError("mambit-eval " + model + ids + " --window 1", "from 2 to");
+}
+
+TEST_F(ToolsTest, UnusableFilesAreErrors) {
+  std::string other = folder + "/other";
+  std::ofstream(other) << "something else";
+  for (std::string tool : {"mambit-run ", "mambit-eval "}) {
+    expectError(tool + other + " --ids " + writeIds({1}), "artifact");
+    expectError(tool + model + " --ids " + folder + "/none", "No such file");
+    expectError(tool + model + " --ids " + folder, "not a file");
+    expectError(tool + model + " --ids " + other, "is not a .npy file");
+    expectError(tool + model + " --ids " + writeIds({1, 2, 7}),
+                "element 2 is 7, expected a token id less than 7");
+    expectError(tool + model + " --device cuda --ids " + writeIds({1}),
+                "unknown device 'cuda'");
+    expectError(tool + model + " --target x86-64-v9 --ids " + writeIds({1}),
+                "'x86-64-v9'");
+  }
+  expectError("mambit-inspect " + other, "not a Mambit artifact");
+  expectError("mambit-inspect " + folder, "expected model.safetensors");
+  expectError("mambit-run " + model + " --prompt hello", "no tokenizer");
+  expectError("mambit-eval " + model + " --text " + other, "no tokenizer");
+  expectError("mambit-run " + model + " --ids " + writeIds({}), "no tokens");
+}
+
+//===----------------------------------------------------------------------===//
+// mambit-run
+//===----------------------------------------------------------------------===//
+
+TEST_F(ToolsTest, RunWritesLogits) {
+  // More than two pieces of the runtime, and a rest.
+  std::vector<int32_t> ids = someIds(2 * test::kToyPrefillTokens + 3);
+  std::string out = folder + "/logits.npy";
+  std::string command =
+      "mambit-run " + model + " --ids " + writeIds(ids) + " --logits " + out;
+  auto check = [&](const std::string &flags, size_t chunk) {
+    Result result = run(command + flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find("prompt: 19 tokens in "), std::string::npos);
+    NpyArray logits = readNpy(out);
+    EXPECT_EQ(logits.type, NpyType::F32);
+    EXPECT_EQ(logits.shape, (NpyShape{ids.size(), kVocab}));
+    EXPECT_EQ(logits.toDoubles(), expectedLogits(ids, chunk)) << flags;
+  };
+  check("", test::kToyPrefillTokens);
+  check(" --decode", 1);
+  for (size_t chunk : {1, 2, 3, 5, 6})
+    check(" --chunk " + std::to_string(chunk), chunk);
+}
+
+TEST_F(ToolsTest, RunLeavesNoPartOfLogits) {
+  std::string out = folder + "/no/logits.npy";
+  expectError("mambit-run " + model + " --ids " + writeIds({1}) + " --logits " +
+                  out,
+              "cannot write '" + out + "'");
+  expectError("mambit-run " + model + " --ids " + writeIds({1}) +
+                  " --logits /dev/full",
+              "No space left");
+  EXPECT_TRUE(std::filesystem::exists("/dev/full"));
+}
+
+/// The ids of the highest logits, one after another.
+std::string greedyIds(std::vector<int32_t> ids, size_t count, size_t vocab) {
+  ToyReference reference(vocab);
+  std::vector<float> logits;
+  for (int32_t id : ids)
+    logits = reference.push(id, ids.size() == 1);
+  std::string text;
+  for (size_t i = 0; i < count; ++i) {
+    int32_t id = int32_t(std::max_element(logits.begin(), logits.end()) -
+                         logits.begin());
+    text += (i ? " " : "") + std::to_string(id);
+    logits = reference.push(id, true);
+  }
+  return text + "\n";
+}
+
+TEST_F(ToolsTest, RunGeneratesIds) {
+  std::vector<int32_t> ids = someIds(5);
+  std::string command = "mambit-run " + model + " --ids " + writeIds(ids);
+  Result result = run(command + " -n 20 --greedy-ids");
+  EXPECT_EQ(result.out, greedyIds(ids, 20, kVocab));
+  EXPECT_NE(result.err.find("time to first token: "), std::string::npos);
+  EXPECT_NE(result.err.find("generated: 20 tokens, "), std::string::npos);
+  // Without a tokenizer ids are what there is.
+  EXPECT_EQ(run(command + " -n 20").out, greedyIds(ids, 20, kVocab));
+  EXPECT_EQ(run(command + " -n 0").out, "");
+  EXPECT_EQ(run(command + " -n 3 --logits " + folder + "/l.npy").out,
+            greedyIds(ids, 3, kVocab));
+}
+
+TEST_F(ToolsTest, RunSamples) {
+  std::string command =
+      "mambit-run " + model + " --ids " + writeIds(someIds(5)) + " -n 20";
+  // The toy's logits lie far apart; this brings them together.
+  std::string hot = command + " --temperature 1e6 --seed ";
+  EXPECT_EQ(run(hot + "1").out, run(hot + "1").out);
+  EXPECT_NE(run(hot + "1").out, run(hot + "2").out);
+  EXPECT_EQ(run(hot + "1 --top-k 1").out, run(command).out);
+  EXPECT_EQ(run(command + " --temperature 0").out, run(command).out);
+}
+
+TEST_F(ToolsTest, RunStreamsText) {
+  std::string text = makeTextModel();
+  std::ofstream(folder + "/prompt") << "The database server";
+  std::string flags = " -n 8 --ignore-eos";
+  Result result =
+      run("mambit-run " + text + " --prompt 'The database server'" + flags);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_FALSE(result.out.empty());
+  EXPECT_EQ(result.out.back(), '\n');
+  EXPECT_EQ(
+      run("mambit-run " + text + " --prompt-file " + folder + "/prompt" + flags)
+          .out,
+      result.out);
+  EXPECT_EQ(run("mambit-run " + text + " --prompt-file - " + flags + " <" +
+                folder + "/prompt")
+                .out,
+            result.out);
+  EXPECT_EQ(run("mambit-run " + text +
+                " --prompt 'The database server' --echo" + flags)
+                .out,
+            "The database server" + result.out);
+  expectError("mambit-run " + text + " --no-bos --prompt ''", "no tokens");
+  expectError("mambit-run " + text + " --prompt-file " + folder,
+              "cannot read '" + folder + "'");
+}
+
+TEST_F(ToolsTest, RunPutsBosBeforeText) {
+  std::string text = makeTextModel(), out = folder + "/logits.npy";
+  auto rows = [&](const std::string &flags) {
+    Result result = run("mambit-run " + text + " --logits " + out +
+                        " --prompt '' " + flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return readNpy(out).shape[0];
+  };
+  EXPECT_EQ(rows(""), 1u);
+  EXPECT_EQ(run("mambit-run " + text + " --logits " + out +
+                " --prompt 'The database server' --no-bos")
+                .status,
+            0);
+  uint64_t without = readNpy(out).shape[0];
+  run("mambit-run " + text + " --logits " + out +
+      " --prompt 'The database server'");
+  EXPECT_EQ(readNpy(out).shape[0], without + 1);
+}
+
+//===----------------------------------------------------------------------===//
+// mambit-eval
+//===----------------------------------------------------------------------===//
+
+double expectedNats(const std::vector<int32_t> &ids, size_t window,
+                    size_t windows, size_t vocab) {
+  double nats = 0;
+  for (size_t w = 0; w < windows; ++w) {
+    ToyReference reference(vocab);
+    for (size_t t = 0; t + 1 < window; ++t) {
+      std::vector<float> logits = reference.push(
+          ids[w * window + t], (window - 1) - t / test::kToyPrefillTokens *
+                                                  test::kToyPrefillTokens ==
+                                   1);
+      double top = *std::max_element(logits.begin(), logits.end()), sum = 0;
+      for (float logit : logits)
+        sum += std::exp(logit - top);
+      nats += top + std::log(sum) - logits[ids[w * window + t + 1]];
+    }
+  }
+  return nats / double(windows * (window - 1));
+}
+
+TEST_F(ToolsTest, EvalMeasures) {
+  std::vector<int32_t> ids = someIds(60);
+  std::string command = "mambit-eval " + model + " --ids " + writeIds(ids);
+  auto check = [&](size_t window, size_t windows, const std::string &flags) {
+    Result result =
+        run(command + " --json --window " + std::to_string(window) + flags);
+    ASSERT_EQ(result.status, 0) << result.err;
+    auto json = nlohmann::json::parse(result.out);
+    double nats = expectedNats(ids, window, windows, kVocab);
+    EXPECT_NEAR(json["nats_per_token"].get<double>(), nats, 1e-9 * nats);
+    EXPECT_EQ(json["windows"], windows);
+    EXPECT_EQ(json["tokens"], windows * (window - 1));
+    EXPECT_TRUE(json.contains("perplexity"));
+    EXPECT_GE(json["seconds"].get<double>(), 0);
+  };
+  // Several windows in a call, and several calls in a window.
+  for (size_t window : {2, 3, 4, 9, 10, 17, 18, 25, 60})
+    check(window, 60 / window, "");
+  check(4, 3, " --max-windows 3");
+  check(25, 2, " --max-windows 100");
+  expectError(command + " --window 61",
+              "has 60 tokens, less than one window of 61");
+  Result text = run(command + " --window 4");
+  EXPECT_NE(text.out.find("15 of 4 tokens, 45 predictions"), std::string::npos)
+      << text.out;
+}
+
+TEST_F(ToolsTest, EvalEncodesTextWithoutBos) {
+  std::ofstream(folder + "/text") << "The database server listens.";
+  std::string text = makeTextModel();
+  std::string out = folder + "/logits.npy";
+  run("mambit-run " + text + " --no-bos --prompt-file " + folder +
+      "/text --logits " + out);
+  uint64_t tokens = readNpy(out).shape[0];
+  Result result = run("mambit-eval " + text + " --json --text " + folder +
+                      "/text --window " + std::to_string(tokens));
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["tokens"], tokens - 1);
+  expectError("mambit-eval " + text + " --text " + folder + "/text --window " +
+                  std::to_string(tokens + 1),
+              "less than one window");
+}
+
+//===----------------------------------------------------------------------===//
+// mambit-inspect
+//===----------------------------------------------------------------------===//
+
+TEST_F(ToolsTest, InspectShowsAnArtifact) {
+  Result summary = run("mambit-inspect " + model);
+  EXPECT_EQ(summary.status, 0) << summary.err;
+  for (const char *part : {"format version 1.", "producer     toy 1",
+                           "target     baseline", "program    prefill, 3 "})
+    EXPECT_NE(summary.out.find(part), std::string::npos) << part;
+
+  Result views = run("mambit-inspect " + model +
+                     " --programs --memory --kernels --weights");
+  EXPECT_EQ(views.status, 0) << views.err;
+  for (const char *part :
+       {"#1 scan(x: arena ", "hash: state hash", "table: @table", "embed.x",
+        "input .. #0", ".. output", "ceil(tokens / 3)", "table f32[7]"})
+    EXPECT_NE(views.out.find(part), std::string::npos) << part;
+
+  Result json = run("mambit-inspect --json " + model);
+  auto report = nlohmann::json::parse(json.out);
+  EXPECT_EQ(report["kind"], "artifact");
+  EXPECT_EQ(report["weights"][0]["name"], "table");
+  const auto &device = report["devices"][0];
+  EXPECT_EQ(device["programs"].size(), 2u);
+  for (const auto &program : device["programs"])
+    EXPECT_LE(program["arena_peak"], program["arena_size"]);
+  for (const auto &kernel : device["kernels"])
+    for (const auto &phase : kernel["targets"][0]["phases"])
+      EXPECT_GT(phase["code_bytes"], 0);
+}
+
+TEST_F(ToolsTest, InspectFilters) {
+  std::string command = "mambit-inspect " + model + " --kernels --kernel ";
+  Result result = run(command + "scan");
+  EXPECT_NE(result.out.find("kernel scan"), std::string::npos);
+  EXPECT_EQ(result.out.find("kernel embed"), std::string::npos);
+  expectError(command + "scam", "no kernel 'scam' in the artifact; it has: "
+                                "embed, scan, head, head_decode");
+  expectError(command + "scan --target v9",
+              "no target 'v9' in the artifact; it has: baseline");
+}
+
+TEST_F(ToolsTest, InspectGivesTheCode) {
+  Result extracted =
+      run("mambit-inspect " + model + " --extract " + folder + "/code");
+  EXPECT_EQ(extracted.status, 0) << extracted.err;
+  EXPECT_EQ(readFile(folder + "/code/baseline.elf"),
+            readFile(MAMBIT_TOY_IMAGE));
+  if (!MAMBIT_HAS_DISASSEMBLER) {
+    expectError("mambit-inspect " + model + " --asm",
+                "built without the compiler");
+    return;
+  }
+  Result assembly = run("mambit-inspect " + model + " --asm --kernel scan");
+  EXPECT_EQ(assembly.status, 0) << assembly.err;
+  EXPECT_NE(assembly.out.find("scan_0 (scan, baseline; tiles: tokens)"),
+            std::string::npos);
+  EXPECT_NE(assembly.out.find("\tret"), std::string::npos);
+  EXPECT_EQ(assembly.out.find("unknown"), std::string::npos);
+}
+
+TEST_F(ToolsTest, InspectVerifiesFirst) {
+  std::fstream file(model, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(-1, std::ios::end);
+  file.put('\x5a');
+  file.close();
+  Result result = run("mambit-inspect " + model);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "");
+  EXPECT_NE(result.err.find("checksum"), std::string::npos) << result.err;
+}
+
+TEST_F(ToolsTest, InspectShowsACheckpoint) {
+  Result result = run("mambit-inspect " MAMBIT_CHECKPOINT);
+  EXPECT_EQ(result.status, 0) << result.err;
+  // Known of this checkpoint from elsewhere.
+  for (const char *part :
+       {"format       official", "d_model 384, 8 layers, vocabulary 4096",
+        "62 exact zeros, 136 negative scales", "of which 7901184 1-bit",
+        "tokenizer    tokenizer.model", "layer 7 out_proj, shift by column"})
+    EXPECT_NE(result.out.find(part), std::string::npos) << part;
+
+  auto report = nlohmann::json::parse(
+      run("mambit-inspect --json " MAMBIT_CHECKPOINT).out);
+  EXPECT_EQ(report["kind"], "checkpoint");
+  EXPECT_EQ(report["exact_zeros"], 62);
+  EXPECT_EQ(report["negative_scales"], 136);
+  EXPECT_EQ(report["linears"].size(), 16u);
+  for (const auto &tensor : report["tensors"])
+    EXPECT_TRUE(tensor["role"].is_string() || tensor["key"] == "lm_head.weight")
+        << tensor;
+  expectError("mambit-inspect --asm " MAMBIT_CHECKPOINT, "is a folder");
+}
+
+} // namespace
