@@ -184,7 +184,7 @@ mambit_status mambit_model_open(const char *path,
       if (wanted.maxSessions > (1u << 20))
         refuse("expected at most ", 1u << 20, " sessions, found ",
                wanted.maxSessions);
-      wanted.verifyWeights = given.verify_weights != 0;
+      wanted.weightChecksums = !given.skip_weight_checksums;
     }
     *model = new mambit_model{Model::open(path, wanted)};
   });

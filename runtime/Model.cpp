@@ -93,7 +93,7 @@ Model::Program Model::findProgram(const char *name) const {
 std::shared_ptr<Model> Model::open(const std::string &path,
                                    const ModelOptions &options) {
   artifact::VerifyOptions verify;
-  verify.weightChecksums = options.verifyWeights;
+  verify.weightChecksums = options.weightChecksums;
   artifact::Artifact artifact = artifact::Artifact::open(path, verify);
   try {
     if (artifact.isSkeleton())

@@ -23,7 +23,7 @@ struct ModelOptions {
   std::string target;
   unsigned threads = 0;
   unsigned maxSessions = 64;
-  bool verifyWeights = false;
+  bool weightChecksums = true;
 };
 
 /// A call of mambit_forward.

@@ -117,8 +117,9 @@ typedef struct mambit_model_options {
   uint32_t threads;       /* 0: what the affinity mask and the cgroup allow */
   uint32_t max_sessions;  /* sessions alive at once; 0: 64. On a CPU a session
                            * takes memory only once it is used */
-  int32_t verify_weights; /* non-zero: check the checksums of the weights too,
-                           * which reads the whole file */
+  int32_t skip_weight_checksums; /* non-zero: trust the bytes of the weights.
+                           * By default they are checked, which reads the whole
+                           * file; all else is always checked */
 } mambit_model_options;
 
 /* Opens an artifact. `options` may be NULL. */

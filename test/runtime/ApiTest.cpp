@@ -201,6 +201,31 @@ TEST(Open, RefusesASkeleton) {
   EXPECT_TRUE(lastErrorHas("skeleton")) << mambit_last_error();
 }
 
+TEST(Open, ChecksTheBytesOfWeights) {
+  TemporaryArtifact artifact(toyOptions());
+  uint64_t offset;
+  {
+    auto opened = mambit::artifact::Artifact::open(artifact.path);
+    int32_t section = opened.index().weights()->Get(0)->section();
+    offset = opened.index().sections()->Get(section)->offset();
+  }
+  std::fstream file(artifact.path, std::ios::in | std::ios::out);
+  file.seekp(offset);
+  file.put('\x55');
+  file.close();
+
+  mambit_model *model = nullptr;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), nullptr, &model),
+            MAMBIT_INVALID_ARTIFACT);
+  EXPECT_TRUE(lastErrorHas("weight/table")) << mambit_last_error();
+  mambit_model_options options = MAMBIT_INIT(mambit_model_options);
+  options.skip_weight_checksums = 1;
+  EXPECT_EQ(mambit_model_open(artifact.path.c_str(), &options, &model),
+            MAMBIT_OK)
+      << mambit_last_error();
+  mambit_model_free(model);
+}
+
 TEST(Open, RefusesProgramsItCannotFeed) {
   auto expectRefused = [](mambit::artifact::Draft draft, const char *text) {
     TemporaryArtifact artifact(std::move(draft));
