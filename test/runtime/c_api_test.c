@@ -38,7 +38,7 @@ static void testNulls(void) {
   mambit_model_info info = MAMBIT_INIT(mambit_model_info);
   mambit_sampler_options options = MAMBIT_INIT(mambit_sampler_options);
   uint64_t position;
-  int32_t token;
+  int32_t token = 0;
   size_t size;
   const char *text;
   float logits[2] = {0, 1};
