@@ -47,7 +47,7 @@ struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
 };
 } // namespace
 
-void mambit::registerCodegenPasses() {
+void mambit::registerMambitCodegenPasses() {
   PassRegistration<EmitCpuKernels>();
   PassPipelineRegistration<>(
       "lower-cpu-kernels", "Lower the phases of kernels to the LLVM dialect",

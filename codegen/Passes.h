@@ -10,7 +10,7 @@ namespace mambit {
 /// Registers `emit-cpu-kernels`, which replaces a planned module by the phases
 /// of its kernels, and `lower-cpu-kernels`, which lowers those to the LLVM
 /// dialect.
-void registerCodegenPasses();
+void registerMambitCodegenPasses();
 
 } // namespace mambit
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "codegen/Passes.h"
 #include "dialects/mamba/Mamba.h"
 #include "dialects/plan/Plan.h"
 #include "passes/Passes.h"
@@ -15,6 +16,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   mambit::registerMambitPasses();
   mambit::registerMambitPipelines();
+  mambit::registerMambitCodegenPasses();
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
