@@ -214,9 +214,6 @@ public:
 private:
   std::set<std::string> names;
 };
-} // namespace
-
-namespace {
 
 class SemanticVerifier {
 public:
