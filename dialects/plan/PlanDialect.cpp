@@ -53,6 +53,14 @@ Attribute ParamAttr::getLayout() const {
   return cast<RankedTensorType>(getType()).getEncoding();
 }
 
+LogicalResult ZerosAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                int64_t rows) {
+  // (C1) rows is positive
+  if (rows <= 0)
+    return emitError() << "expected rows to be positive, found " << rows;
+  return success();
+}
+
 LogicalResult ParamAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 StringRef name, Access access, Type type,
                                 int64_t fixedBytes, int64_t dimBytes, Dim dim) {

@@ -63,10 +63,14 @@ def Plan_ZerosAttr : Plan_Attr<"Zeros", "zeros"> {
     (row, column). `start[t]` is the index of the first pair of row tile `t`,
     the last one the number of pairs. The list's length belongs to the weights.
 
+    Constraints:
+    - (C1) rows is positive
+
     Example: `tensor<352x72xi32, #plan.zeros<rows = 16>>`.
   }];
   let parameters = (ins "int64_t":$rows);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 def Plan_ParamAttr : Plan_Attr<"Param", "param"> {

@@ -142,6 +142,10 @@ LogicalResult ProgramOp::verifyRegions() {
   // (C2) unique names of ports
   llvm::StringSet<> names;
   for (Operation &op : getBody().front()) {
+    // (C6) operations of the plan alone
+    if (!isa<PlanDialect>(op.getDialect()))
+      return op.emitOpError("in a program, expected operations of the plan "
+                            "dialect");
     ParamAttr port = isa<InputOp>(op)    ? cast<InputOp>(op).getPort()
                      : isa<OutputOp>(op) ? cast<OutputOp>(op).getPort()
                                          : ParamAttr();

@@ -110,10 +110,11 @@ def Plan_ProgramOp : Plan_Op<"program", [
     - (C3) with an `arena_size` every arena buffer has an offset, without one none has
     - (C4) arena buffers are aligned to 64 bytes and lie in the arena
     - (C5) arena buffers alive at the same time do not overlap
+    - (C6) the body holds operations of the plan dialect alone
 
     Example:
     ```mlir
-    plan.program @decode max_tokens 64 max_sequences 64 max_rows 64 slot_bytes 11776 arena_size 18688 {
+    plan.program @decode max_tokens 64 max_sequences 64 max_rows 64 slot_bytes 11712 arena_size 18688 {
       %ids = plan.input <"ids" read tensor<i32>, 0 + 4 * tokens> size 256 at 18432
       %table = plan.get_weight @model::@embedding : tensor<1000x72xf16, #mamba.interleave<rows = 16>>
       %y = plan.buffer "y" size 18432 at 0
@@ -158,7 +159,7 @@ def Plan_InputOp : Plan_PortOp<"input"> {
 
     Example:
     ```mlir
-    %ids = plan.input <"ids" read tensor<i32>, 0 + 4 * tokens> size 2048 at 64
+    %ids = plan.input <"ids" read tensor<i32>, 0 + 4 * tokens> size 2048 at 2195456
     ```
   }];
 }
@@ -186,7 +187,7 @@ def Plan_BufferOp : Plan_ValueOp<"buffer"> {
 
     Example:
     ```mlir
-    %y = plan.buffer "y" size 43008 at 0
+    %y = plan.buffer "y" size 147456 at 2048000
     ```
   }];
   let arguments = (ins StrAttr:$name, I64Attr:$size, OptionalAttr<I64Attr>:$offset);

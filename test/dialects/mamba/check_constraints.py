@@ -3,7 +3,7 @@
     check_constraints.py INVALID.mlir FILE.td...
 
 A label (C1) in the description of `mamba.linear` asks for a test whose name
-starts with `linear_c1`.
+starts with `linear_c1`. The plan dialect is held to the same.
 """
 
 import re
@@ -16,7 +16,7 @@ constraints = set()
 for source in sources:
     with open(source) as f:
         for definition in re.split(r"^def ", f.read(), flags=re.MULTILINE):
-            name = re.search(r'Mamba_(?:Op<|(?:Attr|Type)<"\w+", )"(\w+)"', definition)
+            name = re.search(r'\w+_(?:\w*Op<|(?:Attr|Type)<"\w+", )"(\w+)"', definition)
             if name:
                 constraints |= {
                     f"{name.group(1)}_c{label}" for label in re.findall(r"\(C(\d+)\)", definition)
