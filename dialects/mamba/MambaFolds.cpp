@@ -20,16 +20,17 @@ LogicalResult SplitOp::fold(FoldAdaptor adaptor,
 
 LogicalResult WeightOp::canonicalize(WeightOp op, PatternRewriter &rewriter) {
   // Elements are f32 before and after every step, so a cast to f32 does
-  // nothing; a sign of signs is the same, and a transpose undoes another.
+  // nothing but say so after a narrower one; a sign of signs is the same, and
+  // a transpose undoes another.
   SmallVector<Attribute> steps;
   for (Attribute step : op.getRecipe()) {
+    Attribute last = steps.empty() ? Attribute() : steps.back();
     auto cast = dyn_cast<CastAttr>(step);
-    if (cast && cast.getType().isF32())
+    if (cast && cast.getType().isF32() && !isa_and_nonnull<CastAttr>(last))
       continue;
-    bool repeated = !steps.empty() && steps.back() == step;
-    if (repeated && isa<TransposeAttr>(step))
+    if (isa<TransposeAttr>(step) && last == step)
       steps.pop_back();
-    else if (!(repeated && isa<SignAttr, CastAttr>(step)))
+    else if (!isa<SignAttr, CastAttr>(step) || last != step)
       steps.push_back(step);
   }
   if (steps.size() == op.getRecipe().size())

@@ -10,7 +10,6 @@
 #include "dialects/mamba/Mamba.h"
 
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace mambit::mamba;

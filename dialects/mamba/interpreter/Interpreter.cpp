@@ -162,7 +162,7 @@ static ScanParameters getScanParameters(Op op, In<Op> in) {
           op.getDtMin().convertToDouble(), op.getDtMax().convertToDouble()};
 }
 
-static llvm::Expected<Results> evaluate(EmbeddingOp op, In<EmbeddingOp> in) {
+static llvm::Expected<Results> evaluate(EmbeddingOp, In<EmbeddingOp> in) {
   const Tensor &ids = getTensor(in.getIds()), &table = getTensor(in.getTable());
   if (llvm::Error error = checkIndices(ids, table.shape[0], "id"))
     return error;
@@ -192,7 +192,7 @@ static llvm::Expected<Results> evaluate(QuantizeOp op, In<QuantizeOp> in) {
   return makeResults(std::move(quantized.q), std::move(quantized.scale));
 }
 
-static llvm::Expected<Results> evaluate(BitLinearOp op, In<BitLinearOp> in) {
+static llvm::Expected<Results> evaluate(BitLinearOp, In<BitLinearOp> in) {
   BitLinearOptions options = {
       getOptional(in.getScale()), getOptional(in.getShift()),
       getOptional(in.getBias()), getOptional(in.getActScale()),
@@ -204,7 +204,7 @@ static llvm::Expected<Results> evaluate(BitLinearOp op, In<BitLinearOp> in) {
   return makeResults(bitLinear(x, getSigns(in.getWeight()), options));
 }
 
-static llvm::Expected<Results> evaluate(LinearOp op, In<LinearOp> in) {
+static llvm::Expected<Results> evaluate(LinearOp, In<LinearOp> in) {
   return makeResults(linear(getTensor(in.getX()), getTensor(in.getWeight()),
                             getOptional(in.getBias())));
 }
@@ -219,7 +219,7 @@ static llvm::Expected<Results> evaluate(SplitOp op, In<SplitOp> in) {
   return results;
 }
 
-static llvm::Expected<Results> evaluate(CausalConvOp op, In<CausalConvOp> in) {
+static llvm::Expected<Results> evaluate(CausalConvOp, In<CausalConvOp> in) {
   const Tensor &x = getTensor(in.getX()), &state = getTensor(in.getState());
   const Sequences &seqs = getSequences(in.getSeqs());
   if (llvm::Error error = checkSequences(seqs, x.shape[0], state))
@@ -243,21 +243,21 @@ static llvm::Expected<Results> evaluate(SelectiveScanOp op,
   return makeResults(std::move(result.y), std::move(result.state));
 }
 
-static llvm::Expected<Results> evaluate(AddOp op, In<AddOp> in) {
+static llvm::Expected<Results> evaluate(AddOp, In<AddOp> in) {
   const Tensor &lhs = getTensor(in.getLhs()), &rhs = getTensor(in.getRhs());
   if (llvm::Error error = checkTokens({&lhs, &rhs}))
     return error;
   return makeResults(add(lhs, rhs));
 }
 
-static llvm::Expected<Results> evaluate(SelectRowsOp op, In<SelectRowsOp> in) {
+static llvm::Expected<Results> evaluate(SelectRowsOp, In<SelectRowsOp> in) {
   const Tensor &x = getTensor(in.getX()), &rows = getTensor(in.getRows());
   if (llvm::Error error = checkIndices(rows, x.shape[0], "row"))
     return error;
   return makeResults(selectRows(x, rows));
 }
 
-static llvm::Expected<Results> evaluate(LMHeadOp op, In<LMHeadOp> in) {
+static llvm::Expected<Results> evaluate(LMHeadOp, In<LMHeadOp> in) {
   return makeResults(
       linear(getTensor(in.getX()), getTensor(in.getWeight()), nullptr));
 }

@@ -297,7 +297,7 @@ WithState interpreter::selectiveScan(const Tensor &xbc, const Tensor &dt,
                                      const Tensor &state,
                                      const ScanParameters &parameters,
                                      const Sequences &seqs) {
-  const auto &[dtBias, A, D, groups, dtMin, dtMax] = parameters;
+  const auto &[dtBias, a, d, groups, dtMin, dtMax] = parameters;
   int64_t heads = state.shape[1], dState = state.shape[2];
   int64_t headdim = state.shape[3], inner = heads * headdim;
   WithState result{Tensor({xbc.shape[0], inner}), state};
@@ -306,20 +306,20 @@ WithState interpreter::selectiveScan(const Tensor &xbc, const Tensor &dt,
       for (int64_t h = 0; h < heads; ++h) {
         int64_t g = h / (heads / groups);
         const double *x = xbc.row(t) + h * headdim;
-        const double *B = xbc.row(t) + inner + g * dState;
-        const double *C = B + groups * dState;
+        const double *b = xbc.row(t) + inner + g * dState;
+        const double *c = b + groups * dState;
         double *s = result.state.row(seqs.slots[i]) + h * dState * headdim;
         double *y = result.y.row(t) + h * headdim;
 
         double delta = softplus(dt.row(t)[h] + dtBias->values[h]);
         delta = std::min(std::max(delta, dtMin), dtMax);
-        double decay = std::exp(delta * A->values[h]);
+        double decay = std::exp(delta * a->values[h]);
         for (int64_t p = 0; p < headdim; ++p)
-          y[p] = D->values[h] * x[p];
+          y[p] = d->values[h] * x[p];
         for (int64_t n = 0; n < dState; ++n, s += headdim)
           for (int64_t p = 0; p < headdim; ++p) {
-            s[p] = decay * s[p] + delta * x[p] * B[n];
-            y[p] += s[p] * C[n];
+            s[p] = decay * s[p] + delta * x[p] * b[n];
+            y[p] += s[p] * c[n];
           }
       }
   return result;

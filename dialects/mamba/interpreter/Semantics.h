@@ -37,7 +37,7 @@ struct FusedLinearOptions {
 
 /// The weights and constants of a selective_scan.
 struct ScanParameters {
-  const Tensor *dtBias, *A, *D;
+  const Tensor *dtBias, *a, *d;
   int64_t groups;
   double dtMin, dtMax;
 };

@@ -4,9 +4,12 @@ mamba.weights @w {
   // CHECK: @cast_to_f32 {{.*}} as []
   mamba.weight @cast_to_f32 : tensor<8xf32>
     from [#mamba.source<"m", "a" : tensor<8xf16>>] as [#mamba.cast<f32>]
-  // CHECK: @cast_kept {{.*}} as [#mamba.cast<f16>, #mamba.neg_exp]
-  mamba.weight @cast_kept : tensor<8xf32>
-    from [#mamba.source<"m", "a" : tensor<8xf32>>] as [#mamba.cast<f16>, #mamba.cast<f16>, #mamba.cast<f32>, #mamba.neg_exp]
+  // CHECK: @cast_twice {{.*}} as [#mamba.cast<f16>, #mamba.neg_exp]
+  mamba.weight @cast_twice : tensor<8xf32>
+    from [#mamba.source<"m", "a" : tensor<8xf32>>] as [#mamba.cast<f16>, #mamba.cast<f16>, #mamba.neg_exp, #mamba.cast<f32>]
+  // CHECK: @cast_back {{.*}} as [#mamba.cast<bf16>, #mamba.cast<f32>]
+  mamba.weight @cast_back : tensor<8xf32>
+    from [#mamba.source<"m", "a" : tensor<8xf32>>] as [#mamba.cast<bf16>, #mamba.cast<f32>]
   // CHECK: @sign_of_sign {{.*}} as [#mamba.sign]
   mamba.weight @sign_of_sign : !mamba.bits<4x8>
     from [#mamba.source<"m", "b" : tensor<4x8xf32>>] as [#mamba.sign, #mamba.sign]
