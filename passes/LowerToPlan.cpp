@@ -45,10 +45,19 @@ struct Forward {
   llvm::DenseMap<Value, unsigned> stateOf;
 };
 
-struct LowerToPlan : mambit::impl::LowerToPlanBase<LowerToPlan> {
-  using LowerToPlanBase::LowerToPlanBase;
+/// Lowers one module.
+class Lowering {
+public:
+  explicit Lowering(ModuleOp module) : module(module) {}
 
-  void runOnOperation() override;
+  /// Reports an error where the module is not what programs are made of.
+  LogicalResult read();
+
+  /// Replaces @forward by `prefill` and `decode`.
+  void write(int64_t maxTokens, int64_t maxSequences);
+
+  int64_t getLaunches() const { return forward.calls.size(); }
+  int64_t getSlotBytes() const { return slotBytes; }
 
 private:
   LogicalResult collectKernels();
@@ -59,9 +68,10 @@ private:
   void createKernels();
   void createProgram(StringRef name, int64_t maxTokens, int64_t maxSequences);
 
+  ModuleOp module;
   llvm::MapVector<StringAttr, Kernel> kernels;
   Forward forward;
-  int64_t slotSize = 0;
+  int64_t slotBytes = 0;
 };
 } // namespace
 
@@ -69,8 +79,8 @@ private:
 // Reading
 //===----------------------------------------------------------------------===//
 
-LogicalResult LowerToPlan::collectKernels() {
-  for (auto function : getOperation().getOps<func::FuncOp>()) {
+LogicalResult Lowering::collectKernels() {
+  for (auto function : module.getOps<func::FuncOp>()) {
     if (isKernel(function)) {
       Operation *fused = &function.getBody().front().front();
       FailureOr<SmallVector<ParamAttr>> params = getKernelSignature(fused);
@@ -88,11 +98,11 @@ LogicalResult LowerToPlan::collectKernels() {
     }
   }
   if (!forward.function)
-    return emitError(getOperation().getLoc(), "expected a function @forward");
+    return emitError(module.getLoc(), "expected a function @forward");
   return success();
 }
 
-LogicalResult LowerToPlan::readArguments() {
+LogicalResult Lowering::readArguments() {
   for (BlockArgument argument : forward.function.getArguments()) {
     Type type = argument.getType();
     auto tensor = dyn_cast<RankedTensorType>(type);
@@ -120,7 +130,7 @@ LogicalResult LowerToPlan::readArguments() {
   return success();
 }
 
-LogicalResult LowerToPlan::readCalls() {
+LogicalResult Lowering::readCalls() {
   // By which extent a value's rows are counted.
   llvm::DenseMap<Value, Dim> dims = {{forward.ids, Dim::tokens},
                                      {forward.rows, Dim::rows}};
@@ -184,7 +194,7 @@ LogicalResult LowerToPlan::readCalls() {
   return success();
 }
 
-LogicalResult LowerToPlan::readResults() {
+LogicalResult Lowering::readResults() {
   Operation *ret = forward.function.getBody().front().getTerminator();
   if (ret->getNumOperands() != 1 + forward.states.size())
     return ret->emitError("expected logits and ")
@@ -205,8 +215,8 @@ LogicalResult LowerToPlan::readResults() {
 // Writing
 //===----------------------------------------------------------------------===//
 
-void LowerToPlan::createStates() {
-  SymbolTable symbols(getOperation());
+void Lowering::createStates() {
+  SymbolTable symbols(module);
   OpBuilder builder(forward.function);
   unsigned convs = 0, ssms = 0;
   for (State &state : forward.states) {
@@ -214,15 +224,15 @@ void LowerToPlan::createStates() {
     std::string name = type.getRank() == 3 ? "conv" + std::to_string(convs++)
                                            : "ssm" + std::to_string(ssms++);
     auto op = plan::StateOp::create(
-        builder, state.argument.getLoc(), name, slotSize,
+        builder, state.argument.getLoc(), name, slotBytes,
         RankedTensorType::get(type.getShape().drop_front(),
                               type.getElementType()));
     state.symbol = symbols.insert(op);
-    slotSize += llvm::alignTo(op.getBytes(), plan::alignment);
+    slotBytes += llvm::alignTo(op.getBytes(), plan::alignment);
   }
 }
 
-void LowerToPlan::createKernels() {
+void Lowering::createKernels() {
   for (auto &[name, kernel] : kernels) {
     bool hasState = llvm::any_of(kernel.params, [](ParamAttr param) {
       return param.getDim() == Dim::slots;
@@ -231,7 +241,7 @@ void LowerToPlan::createKernels() {
     SmallVector<Attribute> params(kernel.params.begin(), kernel.params.end());
     auto op = plan::KernelOp::create(
         builder, kernel.function.getLoc(), name, builder.getArrayAttr(params),
-        hasState ? builder.getI64IntegerAttr(slotSize) : IntegerAttr());
+        hasState ? builder.getI64IntegerAttr(slotBytes) : IntegerAttr());
     op.getBody().takeBody(kernel.function.getBody());
     Operation *ret = op.getBody().front().getTerminator();
     builder.setInsertionPoint(ret);
@@ -295,13 +305,13 @@ private:
 };
 } // namespace
 
-void LowerToPlan::createProgram(StringRef name, int64_t maxTokens,
-                                int64_t maxSequences) {
+void Lowering::createProgram(StringRef name, int64_t maxTokens,
+                             int64_t maxSequences) {
   Location loc = forward.function.getLoc();
   OpBuilder builder(forward.function);
   auto program =
       plan::ProgramOp::create(builder, loc, name, maxTokens, maxSequences,
-                              /*max_rows=*/maxTokens, slotSize, IntegerAttr());
+                              /*max_rows=*/maxTokens, slotBytes, IntegerAttr());
   builder.setInsertionPointToStart(&program.getBody().emplaceBlock());
   ProgramBuilder values(builder, program);
 
@@ -334,7 +344,8 @@ void LowerToPlan::createProgram(StringRef name, int64_t maxTokens,
     for (OpResult result : kernel.fused->getResults()) {
       Value value = call.getResult(result.getResultNumber());
       if (std::optional<unsigned> operand = getStateOperand(result)) {
-        buffers[value] = buffers.at(call.getOperand(*operand));
+        auto state = buffers.at(call.getOperand(*operand));
+        buffers[value] = state;
         continue;
       }
       args.push_back(value == forward.logits
@@ -349,28 +360,42 @@ void LowerToPlan::createProgram(StringRef name, int64_t maxTokens,
   }
 }
 
-void LowerToPlan::runOnOperation() {
-  auto fail = [&](StringRef option, int64_t value) {
-    emitError(getOperation().getLoc())
-        << "expected " << option << " to be positive, found " << value;
-    signalPassFailure();
-  };
-  if (maxTokens <= 0)
-    return fail("max-tokens", maxTokens);
-  if (maxSequences <= 0)
-    return fail("max-sequences", maxSequences);
+LogicalResult Lowering::read() {
+  return success(succeeded(collectKernels()) && succeeded(readArguments()) &&
+                 succeeded(readCalls()) && succeeded(readResults()));
+}
 
-  if (failed(collectKernels()) || failed(readArguments()) ||
-      failed(readCalls()) || failed(readResults()))
-    return signalPassFailure();
+void Lowering::write(int64_t maxTokens, int64_t maxSequences) {
   createStates();
   createKernels();
-  createProgram("prefill", maxTokens,
-                std::min<int64_t>(maxSequences, maxTokens));
+  createProgram("prefill", maxTokens, std::min(maxSequences, maxTokens));
   // One token of each sequence.
   createProgram("decode", maxSequences, maxSequences);
   forward.function.erase();
-  recordStatistics(getOperation(), *this,
-                   {{launches, "launches", int64_t(forward.calls.size())},
-                    {slotBytes, "slot-bytes", slotSize}});
 }
+
+namespace {
+struct LowerToPlan : mambit::impl::LowerToPlanBase<LowerToPlan> {
+  using LowerToPlanBase::LowerToPlanBase;
+
+  void runOnOperation() override {
+    if (failed(expectPositive("max-tokens", maxTokens)) ||
+        failed(expectPositive("max-sequences", maxSequences)))
+      return signalPassFailure();
+    Lowering lowering(getOperation());
+    if (failed(lowering.read()))
+      return signalPassFailure();
+    lowering.write(maxTokens, maxSequences);
+    recordStatistics(getOperation(), *this,
+                     {{launches, "launches", lowering.getLaunches()},
+                      {slotBytes, "slot-bytes", lowering.getSlotBytes()}});
+  }
+
+  LogicalResult expectPositive(StringRef option, int64_t value) {
+    if (value > 0)
+      return success();
+    return emitError(getOperation().getLoc())
+           << "expected " << option << " to be positive, found " << value;
+  }
+};
+} // namespace
