@@ -1,5 +1,4 @@
-//===- Model.cpp - a model, its sessions, and running them
-//-----------------===//
+//===- Model.cpp - a model, its sessions, and running them ----------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

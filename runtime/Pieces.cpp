@@ -1,5 +1,4 @@
-//===- Pieces.cpp - divides a call into runs of programs
-//-------------------===//
+//===- Pieces.cpp - divides a call into runs of programs ------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

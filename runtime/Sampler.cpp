@@ -1,5 +1,4 @@
-//===- Sampler.cpp - chooses the next token
-//--------------------------------===//
+//===- Sampler.cpp - chooses the next token -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

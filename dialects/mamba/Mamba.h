@@ -1,5 +1,4 @@
-//===- Mamba.h - the mamba dialect: attributes, types, operations -*- C++
-//-*-===//
+//===- Mamba.h - the mamba dialect: attributes, types, operations ---===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

@@ -1,5 +1,4 @@
-//===- Lifetimes.h - when the arena buffers of a program are alive -*- C++
-//-*-===//
+//===- Lifetimes.h - when the arena buffers of a program are alive ---===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

@@ -1,5 +1,4 @@
-//===- Tokenizer.cpp - text to tokens and back
-//-----------------------------===//
+//===- Tokenizer.cpp - text to tokens and back ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

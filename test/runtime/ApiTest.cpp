@@ -1,5 +1,4 @@
-//===- ApiTest.cpp - the C interface over an artifact made by hand
-//---------===//
+//===- ApiTest.cpp - the C interface over an artifact made by hand --------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

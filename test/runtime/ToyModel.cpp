@@ -1,5 +1,4 @@
-//===- ToyModel.cpp - an artifact made by hand
-//-----------------------------===//
+//===- ToyModel.cpp - an artifact made by hand ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

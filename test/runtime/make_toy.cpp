@@ -1,5 +1,4 @@
-//===- make_toy.cpp - writes the toy's artifact
-//----------------------------===//
+//===- make_toy.cpp - writes the toy's artifact ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

@@ -1,5 +1,4 @@
-//===- CpuDevice.cpp - runs programs on the processors
-//---------------------===//
+//===- CpuDevice.cpp - runs programs on the processors --------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

@@ -1,5 +1,4 @@
-//===- Features.cpp - what the processor can do
-//----------------------------===//
+//===- Features.cpp - what the processor can do ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

@@ -1,5 +1,4 @@
-//===- SharedObject.cpp - code loaded from memory
-//--------------------------===//
+//===- SharedObject.cpp - code loaded from memory -------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 

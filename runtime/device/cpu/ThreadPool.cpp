@@ -1,5 +1,4 @@
-//===- ThreadPool.cpp - persistent threads with barriers
-//-------------------===//
+//===- ThreadPool.cpp - persistent threads with barriers ------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
