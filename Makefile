@@ -8,12 +8,12 @@ BUILD := build
 # ccache may use a precompiled header only if told what to ignore.
 export CCACHE_SLOPPINESS := pch_defines,time_macros,include_file_mtime,include_file_ctime
 
-RUNTIME_PACKAGES := g++ cmake ninja-build ccache flatbuffers-compiler libflatbuffers-dev \
+RUNTIME_PACKAGES := g++ cmake ninja-build python3 ccache flatbuffers-compiler libflatbuffers-dev \
   libxxhash-dev libsentencepiece-dev nlohmann-json3-dev libcli11-dev libgtest-dev
 COMPILER_PACKAGES := clang-22 lld-22 liblld-22-dev llvm-22-dev llvm-22-tools \
   libmlir-22-dev mlir-22-tools python3-numpy
 
-DEMO_PROMPT := The database server
+DEMO := --prompt "To create an index on a table, use" -n 48 --temperature 0.8 --top-p 0.9 --seed 1
 
 .PHONY: all demo check check-runtime packages packages-runtime build runtime docs format clean
 
@@ -51,7 +51,7 @@ $(BUILD)/demo.mbt: build
 	  $(BUILD)/bin/mambit-compile test/checkpoints/bimamba -o $@
 
 demo: $(BUILD)/demo.mbt
-	@$(BUILD)/bin/mambit-run $< --prompt "$(DEMO_PROMPT)" -n 64
+	$(BUILD)/bin/mambit-run $< $(DEMO)
 
 check: build runtime
 	@ctest --test-dir $(BUILD)/runtime-only --output-on-failure -j2
