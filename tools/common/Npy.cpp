@@ -28,19 +28,21 @@ struct TypeInfo {
   unsigned bytes;
 };
 
-constexpr TypeInfo kTypes[] = {
+} // namespace
+
+static constexpr TypeInfo kTypes[] = {
     {NpyType::I8, "i1", 1},  {NpyType::U8, "u1", 1},  {NpyType::I16, "i2", 2},
     {NpyType::U16, "u2", 2}, {NpyType::I32, "i4", 4}, {NpyType::U32, "u4", 4},
     {NpyType::I64, "i8", 8}, {NpyType::U64, "u8", 8}, {NpyType::F32, "f4", 4},
     {NpyType::F64, "f8", 8},
 };
 
-const TypeInfo &infoOf(NpyType type) {
+static const TypeInfo &infoOf(NpyType type) {
   return *std::find_if(std::begin(kTypes), std::end(kTypes),
                        [=](const TypeInfo &info) { return info.type == type; });
 }
 
-std::string toString(const NpyShape &shape) {
+static std::string toString(const NpyShape &shape) {
   std::string text = "(";
   for (size_t i = 0; i < shape.size(); ++i)
     text += (i ? ", " : "") + std::to_string(shape[i]);
@@ -48,13 +50,16 @@ std::string toString(const NpyShape &shape) {
 }
 
 /// Bytes of an array; nothing if they cannot be counted.
-std::optional<uint64_t> byteSize(const NpyShape &shape, unsigned elementBytes) {
+static std::optional<uint64_t> byteSize(const NpyShape &shape,
+                                        unsigned elementBytes) {
   uint64_t bytes = elementBytes;
   for (uint64_t extent : shape)
     if (__builtin_mul_overflow(bytes, extent, &bytes))
       return std::nullopt;
   return bytes;
 }
+
+namespace {
 
 /// Scans the header: a Python dictionary of three known keys.
 class HeaderParser {
@@ -162,9 +167,11 @@ private:
   std::string_view text;
 };
 
+} // namespace
+
 /// Calls `visit` with a value of the array's C++ type.
 template <typename Visitor>
-auto dispatch(NpyType type, Visitor visit) {
+static auto dispatch(NpyType type, Visitor visit) {
   switch (type) {
   case NpyType::I8:
     return visit(int8_t());
@@ -191,16 +198,14 @@ auto dispatch(NpyType type, Visitor visit) {
 }
 
 template <typename T>
-T elementAt(const NpyArray &array, uint64_t index) {
+static T elementAt(const NpyArray &array, uint64_t index) {
   T value;
   std::memcpy(&value, array.data.data() + index * sizeof(T), sizeof(T));
   return value;
 }
 
-constexpr char kMagic[] = "\x93NUMPY";
-constexpr size_t kMagicSize = 6;
-
-} // namespace
+static constexpr char kMagic[] = "\x93NUMPY";
+static constexpr size_t kMagicSize = 6;
 
 uint64_t NpyArray::count() const { return data.size() / infoOf(type).bytes; }
 

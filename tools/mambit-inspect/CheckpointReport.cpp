@@ -26,11 +26,13 @@ struct SignCounts {
   uint64_t negative = 0; // below zero
 };
 
-/// Counts the signs of elements as wide as `Bits`: the highest bit is the sign
-/// and, in floating point, a zero has no other. (Of i8, -128 would be taken for
-/// one; it is no sign.)
+} // namespace
+
+/// Counts the signs of elements as wide as `Bits`, whose highest bit is the
+/// sign; an element without any of the bits of `magnitude` is zero.
 template <typename Bits>
-void countSigns(const Tensor &tensor, SignCounts &counts) {
+static void countSigns(const Tensor &tensor, Bits magnitude,
+                       SignCounts &counts) {
   constexpr Bits signBit = Bits(Bits(1) << (8 * sizeof(Bits) - 1));
   int64_t length = tensor.shape.empty() ? 1 : tensor.shape.back();
   int64_t stride = tensor.shape.empty() ? 1 : tensor.strides.back();
@@ -46,7 +48,7 @@ void countSigns(const Tensor &tensor, SignCounts &counts) {
       std::memcpy(&bits,
                   tensor.data + (offset + i * stride) * int64_t(sizeof(Bits)),
                   sizeof(Bits));
-      bool zero = Bits(bits & Bits(~signBit)) == 0;
+      bool zero = (bits & magnitude) == 0;
       counts.zeros += zero;
       counts.negative += !zero && (bits & signBit);
     }
@@ -59,21 +61,21 @@ void countSigns(const Tensor &tensor, SignCounts &counts) {
   }
 }
 
-SignCounts countSigns(const Tensor &tensor) {
+static SignCounts countSigns(const Tensor &tensor) {
   SignCounts counts;
   switch (tensor.dtype) {
   case DType::f64:
-    countSigns<uint64_t>(tensor, counts);
+    countSigns<uint64_t>(tensor, INT64_MAX, counts);
     break;
   case DType::f32:
-    countSigns<uint32_t>(tensor, counts);
+    countSigns<uint32_t>(tensor, INT32_MAX, counts);
     break;
   case DType::f16:
   case DType::bf16:
-    countSigns<uint16_t>(tensor, counts);
+    countSigns<uint16_t>(tensor, INT16_MAX, counts);
     break;
   case DType::i8:
-    countSigns<uint8_t>(tensor, counts);
+    countSigns<uint8_t>(tensor, UINT8_MAX, counts);
     break;
   default:
     checkpoint::fail("'", tensor.file, "': '", tensor.key, "' has type ",
@@ -83,9 +85,11 @@ SignCounts countSigns(const Tensor &tensor) {
 }
 
 /// JSON has no infinity.
-Json numberOf(double value) {
+static Json numberOf(double value) {
   return std::isfinite(value) ? Json(value) : Json(value > 0 ? "inf" : "-inf");
 }
+
+namespace {
 
 class Describer {
 public:
@@ -105,6 +109,8 @@ private:
   std::map<std::string, std::string> roles; // by key
   uint64_t parameters = 0, binaryParameters = 0;
 };
+
+} // namespace
 
 void Describer::role(const std::string &key, const std::string &role) {
   if (key.empty())
@@ -244,9 +250,9 @@ Json Describer::describe() {
   };
 }
 
-std::string idText(const Json &id) { return id.is_null() ? "none" : id.dump(); }
-
-} // namespace
+static std::string idText(const Json &id) {
+  return id.is_null() ? "none" : id.dump();
+}
 
 Json tools::describeCheckpoint(const std::string &folder) {
   return Describer(folder).describe();

@@ -35,7 +35,9 @@ struct Options {
   }
 };
 
-int inspectArtifact(const Options &options) {
+} // namespace
+
+static int inspectArtifact(const Options &options) {
   artifact::Artifact artifact = artifact::Artifact::open(options.path);
   if (!options.extract.empty())
     for (const std::string &path : extractImages(artifact, options.extract))
@@ -67,7 +69,7 @@ int inspectArtifact(const Options &options) {
   return 0;
 }
 
-int inspectCheckpoint(const Options &options) {
+static int inspectCheckpoint(const Options &options) {
   if (options.anyView())
     fail("'", options.path,
          "' is a folder: of a checkpoint there is the summary and --json");
@@ -78,8 +80,6 @@ int inspectCheckpoint(const Options &options) {
     printCheckpoint(report);
   return 0;
 }
-
-} // namespace
 
 int main(int argc, char **argv) {
   Options options;

@@ -170,6 +170,8 @@ private:
   Timing timing;
 };
 
+} // namespace
+
 void Runner::readPrompt() {
   if (!options.idsFile.empty()) {
     prompt = readIds(options.idsFile);
@@ -250,7 +252,5 @@ void Runner::generate(TokenStream &stream) {
       forward(&token, 1, MAMBIT_LOGITS_LAST);
   }
 }
-
-} // namespace
 
 int tools::run(const RunOptions &options) { return Runner(options).run(); }
