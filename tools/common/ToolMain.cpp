@@ -57,6 +57,8 @@ private:
 
 } // namespace
 
+const char *tools::versionString() { return MAMBIT_VERSION_STRING; }
+
 int tools::runGuarded(const char *tool, const std::function<int()> &body) {
   auto report = [&](const char *message) {
     std::fflush(stdout);
@@ -81,7 +83,7 @@ int tools::toolMain(CLI::App &app, int argc, char **argv,
   std::string tool = app.get_name();
   app.formatter(std::make_shared<HelpFormatter>());
   app.set_help_flag("-h,--help", "Print this help and exit");
-  app.set_version_flag("--version", tool + " " MAMBIT_VERSION_STRING,
+  app.set_version_flag("--version", tool + " " + versionString(),
                        "Print the version and exit");
   app.failure_message([](const CLI::App *app, const CLI::Error &error) {
     std::string message = error.what();

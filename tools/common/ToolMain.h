@@ -12,6 +12,9 @@
 
 namespace mambit::tools {
 
+/// The version of the project, "0.1.0".
+const char *versionString();
+
 /// Adds `--version`, parses the options and runs `body`, whose result is the
 /// exit status. An exception or a wrong option becomes `TOOL: error: …` on
 /// standard error and exit status 1.

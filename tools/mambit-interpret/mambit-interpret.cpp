@@ -7,12 +7,11 @@
 #include "passes/Pipelines.h"
 #include "tools/common/Npy.h"
 #include "tools/common/Progress.h"
-#include "tools/common/ToolMain.h"
+#include "tools/compiler/CommandLine.h"
 #include "tools/compiler/Unwrap.h"
 
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
@@ -24,31 +23,34 @@ using tools::unwrap;
 using namespace mambit::mamba::interpreter;
 namespace cl = llvm::cl;
 
+static cl::OptionCategory category("Options");
+
 static cl::opt<std::string>
-    input(cl::Positional, cl::Required,
+    input(cl::Positional, cl::cat(category), cl::Required,
           cl::desc("<checkpoint folder or .mlir file>"));
 static cl::opt<std::string>
-    checkpointFlag("checkpoint", cl::value_desc("DIR"),
+    checkpointFlag("checkpoint", cl::cat(category), cl::value_desc("DIR"),
                    cl::desc("The checkpoint whose weights a .mlir file uses"));
-static cl::opt<std::string> idsFlag("ids", cl::Required,
+static cl::opt<std::string> idsFlag("ids", cl::cat(category), cl::Required,
                                     cl::value_desc("FILE.npy"),
                                     cl::desc("Token ids"));
 static cl::opt<std::string>
-    logitsFlag("logits", cl::value_desc("OUT.npy"),
+    logitsFlag("logits", cl::cat(category), cl::value_desc("OUT.npy"),
                cl::desc("Writes the float64 logits after every token"));
 static cl::opt<std::string>
-    dumpTo("dump-to", cl::value_desc("DIR"),
+    dumpTo("dump-to", cl::cat(category), cl::value_desc("DIR"),
            cl::desc("Writes every intermediate value as .npy"));
 static cl::opt<std::string>
-    after("after", cl::value_desc("PASS"), cl::init("imported"),
+    after("after", cl::cat(category), cl::value_desc("PASS"),
+          cl::init("imported"),
           cl::desc("Runs the IR as it is after this pass of the pipeline; "
                    "'imported' (the default) runs it as it is"));
 static cl::opt<int> activationBits(
-    "activation-bits", cl::value_desc("N"), cl::init(16),
+    "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Activation precision from choose-activation-precision on: "
              "8, 16 or 32"));
 static cl::opt<uint64_t>
-    chunk("chunk", cl::value_desc("N"), cl::init(0),
+    chunk("chunk", cl::cat(category), cl::value_desc("N"), cl::init(0),
           cl::desc("Runs the tokens in pieces of N, carrying the state"));
 
 static mlir::OwningOpRef<mlir::ModuleOp>
@@ -154,8 +156,8 @@ static int run() {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
-  cl::ParseCommandLineOptions(
-      argc, argv,
+  tools::parseCommandLine(
+      argc, argv, "mambit-interpret", category,
       "Runs a model with the reference interpreter, in double precision\n\n"
       "  mambit-interpret DIR --ids ids.npy --logits logits.npy\n"
       "  mambit-interpret DIR --ids ids.npy --after=fuse-linear "
