@@ -23,8 +23,8 @@ struct TargetCode {
 };
 
 struct CodegenOptions {
-  /// Where the forms of the code on its way are written, TARGET/kernels.mlir,
-  /// llvm.mlir, ll and s; empty: nowhere.
+  /// The folder where the forms of the code on its way are written, as
+  /// TARGET/kernels.mlir, .llvm.mlir, .ll and .s; empty: nowhere.
   std::string dumpTo;
 };
 

@@ -20,7 +20,7 @@ Val exp(Val x);
 /// ln(1 + e^x) within 4 ULP where the result is normal.
 Val softplus(Val x);
 
-/// x / (1 + e^-x).
+/// x / (1 + e^-x) within 4 ULP where the result is normal.
 Val silu(Val x);
 
 } // namespace mambit::cpu

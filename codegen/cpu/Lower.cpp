@@ -225,7 +225,13 @@ cpu::compileToImage(ModuleOp module, const Target &target, DumpFn dump) {
     dump(ending, text);
   };
 
-  dumpModule("kernels.mlir");
+  PassManager simplify(module.getContext());
+  simplify.addPass(createCanonicalizerPass());
+  simplify.addPass(createCSEPass());
+  if (failed(simplify.run(module)))
+    return failure();
+  dumpModule("mlir");
+
   PassManager passes(module.getContext());
   addLoweringPasses(passes);
   if (failed(passes.run(module)))

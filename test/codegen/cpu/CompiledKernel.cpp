@@ -37,6 +37,28 @@ std::vector<Target> test::getHostTargets() {
   return targets;
 }
 
+LoadedImage::LoadedImage(const std::vector<uint8_t> &image) {
+  llvm::SmallString<128> path;
+  if (llvm::sys::fs::createTemporaryFile("mambit-test", "so", path))
+    fail("no temporary file");
+  llvm::FileRemover remover(path);
+  std::error_code error;
+  llvm::raw_fd_ostream(path, error)
+      .write(reinterpret_cast<const char *>(image.data()), image.size());
+  library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library)
+    fail(dlerror());
+}
+
+LoadedImage::~LoadedImage() { dlclose(library); }
+
+LoadedImage::Entry LoadedImage::find(const std::string &symbol) const {
+  auto entry = reinterpret_cast<Entry>(dlsym(library, symbol.c_str()));
+  if (!entry)
+    fail("no symbol " + symbol);
+  return entry;
+}
+
 CompiledKernel::CompiledKernel(const std::string &arguments,
                                const std::string &op, const Target &target,
                                int64_t slotBytes) {
@@ -78,25 +100,8 @@ CompiledKernel::CompiledKernel(const std::string &arguments,
   if (failed(compiled))
     fail("cannot compile\n" + text);
   code = std::move(*compiled);
-  llvm::SmallString<128> path;
-  if (llvm::sys::fs::createTemporaryFile("mambit-test", "so", path))
-    fail("no temporary file");
-  llvm::FileRemover remover(path);
-  std::error_code error;
-  llvm::raw_fd_ostream(path, error)
-      .write(reinterpret_cast<const char *>(code.image.data()),
-             code.image.size());
-  library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    fail(dlerror());
-  for (const Phase &phase : code.kernels[0]) {
-    entries.push_back(Entry(dlsym(library, phase.symbol.c_str())));
-    if (!entries.back())
-      fail("no symbol " + phase.symbol);
-  }
+  image = std::make_unique<LoadedImage>(code.image);
 }
-
-CompiledKernel::~CompiledKernel() { dlclose(library); }
 
 static int64_t getTiles(const Phase &phase, const int64_t *extents) {
   int64_t tiles = 1;
@@ -128,7 +133,8 @@ void CompiledKernel::run(const std::map<std::string, void *> &buffers,
     bytes.assign(param.getBytes(extent), 0x5a);
     bases.push_back(bytes.data());
   }
-  for (auto [phase, entry] : llvm::zip(code.kernels[0], entries)) {
+  for (const Phase &phase : code.kernels[0]) {
+    LoadedImage::Entry entry = image->find(phase.symbol);
     int64_t tiles = getTiles(phase, dims);
     for (int64_t i = 0; i < tiles; ++i)
       entry(bases.data(), dims, reverse ? tiles - 1 - i : i);

@@ -17,17 +17,31 @@ namespace mambit::test {
 /// record that is in no table.
 std::vector<Target> getHostTargets();
 
+/// A shared object of kernels, loaded. A failure ends the test program.
+class LoadedImage {
+public:
+  explicit LoadedImage(const std::vector<uint8_t> &image);
+  ~LoadedImage();
+  LoadedImage(const LoadedImage &) = delete;
+
+  using Entry = void (*)(void *const *, const int64_t *, int64_t);
+  Entry find(const std::string &symbol) const;
+
+private:
+  void *library;
+};
+
 /// One fused operation, compiled for a target and loaded.
 class CompiledKernel {
 public:
   /// `op` is the text of the operation, its operands the `arguments`.
   CompiledKernel(const std::string &arguments, const std::string &op,
                  const Target &target, int64_t slotBytes = 0);
-  ~CompiledKernel();
 
   struct Extents {
     int64_t tokens = 0, sequences = 0, rows = 0;
   };
+
   /// Runs all phases on buffers given by the parameters' names; those left out
   /// are scratch, which `scratch` then shows. The tiles of a phase run in order
   /// or in reverse, for that must not matter.
@@ -45,9 +59,7 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::vector<plan::ParamAttr> params;
   TargetCode code;
-  void *library = nullptr;
-  using Entry = void (*)(void *const *, const int64_t *, int64_t);
-  std::vector<Entry> entries;
+  std::unique_ptr<LoadedImage> image;
   std::map<std::string, std::vector<char>> owned;
 };
 
