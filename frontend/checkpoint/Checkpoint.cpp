@@ -127,6 +127,19 @@ Checkpoint Checkpoint::open(const std::string &directory) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::describe(std::string name, std::vector<Tensor> tensors) {
+  Checkpoint checkpoint;
+  checkpoint.dir = std::move(name);
+  for (Tensor &tensor : tensors) {
+    if (std::find(checkpoint.fileNames.begin(), checkpoint.fileNames.end(),
+                  tensor.file) == checkpoint.fileNames.end())
+      checkpoint.fileNames.push_back(tensor.file);
+    std::string key = tensor.key;
+    checkpoint.byKey.emplace(std::move(key), std::move(tensor));
+  }
+  return checkpoint;
+}
+
 const Tensor *Checkpoint::find(std::string_view key) const {
   auto found = byKey.find(key);
   return found == byKey.end() ? nullptr : &found->second;

@@ -33,6 +33,10 @@ public:
   /// twice, or if an index names a shard or a tensor that is not there.
   static Checkpoint open(const std::string &directory);
 
+  /// The tensors of a checkpoint that is not at hand: they have keys, types and
+  /// shapes, but no data. `name` stands for the folder in messages.
+  static Checkpoint describe(std::string name, std::vector<Tensor> tensors);
+
   const std::string &directory() const { return dir; }
 
   /// Names of the tensor files, sorted; what Tensor::file refers to.

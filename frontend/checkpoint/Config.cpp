@@ -77,7 +77,8 @@ bool sameBytes(const Tensor &a, const Tensor &b) {
 /// Brings together what the config says and what the tensors are.
 class Reader {
 public:
-  explicit Reader(const Checkpoint &checkpoint) : checkpoint(checkpoint) {}
+  Reader(const Checkpoint &checkpoint, ConfigFile file)
+      : checkpoint(checkpoint), file(std::move(file)) {}
 
   ModelConfig read();
 
@@ -101,7 +102,7 @@ private:
                     const char *formula);
   void readLayer(int64_t index);
   void readHead();
-  void readTokenizerIds();
+  void readTokenIds();
   void refuseUnknown() const;
 
   std::string layerPrefix(int64_t index) const {
@@ -176,10 +177,6 @@ Pattern Reader::usePattern(const std::string &key, const Linear &linear) {
 }
 
 void Reader::readConfig() {
-  if (!checkpoint.hasFile(configName))
-    fail(checkpoint.directory(), ": expected a ", configName, ", found none");
-  Json json = readJson(checkpoint.path(configName), configName);
-  file = readConfigFile(json, checkpoint.find("backbone.embeddings.weight"));
   model.chunkSize = file.chunkSize.value.value_or(model.chunkSize);
   if (file.normEps.value)
     model.normEps = model.gatedNormEps = *file.normEps.value;
@@ -370,7 +367,7 @@ void Reader::readHead() {
   model.lmHead = model.tieEmbeddings ? model.embedding : lmHeadKey;
 }
 
-void Reader::readTokenizerIds() {
+void Reader::readTokenIds() {
   for (const Setting<int64_t> *id : {&file.bosId, &file.eosId})
     if (id->value && (*id->value < 0 || *id->value >= model.vocabSize))
       fail(configName, ": ", id->key, ": expected a token below ",
@@ -378,20 +375,6 @@ void Reader::readTokenizerIds() {
            *id->value);
   model.bosId = file.bosId.value;
   model.eosId = file.eosId.value;
-
-  std::string path = checkpoint.tokenizerPath();
-  if (path.empty())
-    return;
-  MappedFile bytes(path);
-  constexpr const char *name = "tokenizer.model";
-  TokenizerInfo tokenizer = readTokenizer(bytes.bytes(0, bytes.size()), name);
-  if (tokenizer.pieces > model.vocabSize)
-    fail(name, ": expected at most ", model.vocabSize, " pieces (rows of ",
-         model.embedding, "), found ", tokenizer.pieces);
-  if (!model.bosId)
-    model.bosId = tokenizer.bosId;
-  if (!model.eosId)
-    model.eosId = tokenizer.eosId;
 }
 
 /// A tensor that no formula takes would silently change the result.
@@ -413,17 +396,43 @@ ModelConfig Reader::read() {
     readLayer(i);
   readHead();
   refuseUnknown();
-  readTokenizerIds();
+  readTokenIds();
   model.format = file.isHuggingFace  ? Format::huggingFace
                  : model.binarised() ? Format::official
                                      : Format::dense;
   return std::move(model);
 }
 
+/// The tokenizer says what the config leaves out.
+void readTokenizerIds(const std::string &path, ModelConfig &model) {
+  MappedFile bytes(path);
+  constexpr const char *name = "tokenizer.model";
+  TokenizerInfo tokenizer = readTokenizer(bytes.bytes(0, bytes.size()), name);
+  if (tokenizer.pieces > model.vocabSize)
+    fail(name, ": expected at most ", model.vocabSize, " pieces (rows of ",
+         model.embedding, "), found ", tokenizer.pieces);
+  if (!model.bosId)
+    model.bosId = tokenizer.bosId;
+  if (!model.eosId)
+    model.eosId = tokenizer.eosId;
+}
+
 } // namespace
 
+ModelConfig reconcile(const Checkpoint &checkpoint, const ConfigFile &file) {
+  return Reader(checkpoint, file).read();
+}
+
 ModelConfig readModelConfig(const Checkpoint &checkpoint) {
-  return Reader(checkpoint).read();
+  if (!checkpoint.hasFile(configName))
+    fail(checkpoint.directory(), ": expected a ", configName, ", found none");
+  Json json = readJson(checkpoint.path(configName), configName);
+  ModelConfig model = reconcile(
+      checkpoint,
+      readConfigFile(json, checkpoint.find("backbone.embeddings.weight")));
+  if (std::string path = checkpoint.tokenizerPath(); !path.empty())
+    readTokenizerIds(path, model);
+  return model;
 }
 
 } // namespace mambit::checkpoint

@@ -14,6 +14,8 @@
 
 namespace mambit::checkpoint {
 
+struct ConfigFile;
+
 /// Which family wrote the checkpoint. `official` and `dense` are those of
 /// mamba_ssm's modules, with and without 1-bit linears; `huggingFace` is
 /// transformers' Mamba2ForCausalLM (which may hold 1-bit linears, too).
@@ -108,12 +110,16 @@ struct ModelConfig {
 };
 
 /// Reads config.json of the checkpoint's folder and reconciles it with the
-/// tensors: what the config leaves out comes from their shapes, what it says
-/// must agree with them. Throws Error, naming file, key, expected and found,
-/// if they disagree, if a tensor is missing, of a wrong type or of no known
-/// role, and if the architecture or an option is none of those implemented.
-/// The formulas of the shapes are those of mamba_ssm's Mamba2 module.
+/// tensors. Throws Error, also if the architecture or an option is none of
+/// those implemented.
 ModelConfig readModelConfig(const Checkpoint &checkpoint);
+
+/// Brings together what a config says and what the tensors are: what it leaves
+/// out comes from their shapes, what it says must agree with them. Throws
+/// Error, naming file, key, expected and found, if they disagree, and if a
+/// tensor is missing, of a wrong type or of no known role. The formulas of the
+/// shapes are those of mamba_ssm's Mamba2 module.
+ModelConfig reconcile(const Checkpoint &checkpoint, const ConfigFile &file);
 
 } // namespace mambit::checkpoint
 

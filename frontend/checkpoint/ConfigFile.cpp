@@ -155,6 +155,7 @@ ConfigFile readMambaSsm(Object &root, const Json &emptyObject) {
   config.dModel = root.size("d_model");
   config.nLayer = root.size("n_layer");
   config.vocabSize = root.size("vocab_size");
+  config.vocabMultiple = root.size("pad_vocab_size_multiple");
   config.tieEmbeddings = root.flag("tie_embeddings");
   config.bosId = root.id("bos_token_id");
   config.eosId = root.id("eos_token_id");
@@ -167,10 +168,10 @@ ConfigFile readMambaSsm(Object &root, const Json &emptyObject) {
     if (!layers->empty())
       root.refuse("attn_layer_idx");
   }
-  // Padding shows in the embedding's rows; residuals and norms are in f32.
+  // Residuals and norms are in f32.
   root.ignore({"attn_cfg", "residual_in_fp32", "fused_add_norm",
-               "pad_vocab_size_multiple", "architectures", "dtype",
-               "torch_dtype", "transformers_version", "pad_token_id"});
+               "architectures", "dtype", "torch_dtype", "transformers_version",
+               "pad_token_id"});
 
   const Json *ssm = root.find("ssm_cfg");
   root.refuseUnknown();

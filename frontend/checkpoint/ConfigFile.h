@@ -25,6 +25,7 @@ struct ConfigFile {
 
   Setting<int64_t> vocabSize, dModel, nLayer, nHeads, headdim, dInner, dState,
       nGroups, dConv, chunkSize, bosId, eosId;
+  Setting<int64_t> vocabMultiple; // of the embedding's rows; mamba_ssm
   Setting<double> expand, normEps;
   Setting<std::vector<double>> dtLimit; // two, ascending
   Setting<bool> tieEmbeddings, projBias, convBias;
