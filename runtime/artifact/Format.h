@@ -14,7 +14,7 @@ namespace mambit::artifact {
 /// as the reader knows all of the index's required features and enumerators
 /// (docs/artifact-format.md).
 constexpr uint16_t kMajorVersion = 1;
-constexpr uint16_t kMinorVersion = 0;
+constexpr uint16_t kMinorVersion = 1;
 
 /// Ends like PNG's, so that a transfer as text is noticed.
 constexpr char kMagic[8] = {'M', 'A', 'M', 'B', 'I', 'T', '\r', '\n'};

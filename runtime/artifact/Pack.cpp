@@ -9,11 +9,13 @@
 
 namespace mambit::artifact {
 
-static std::vector<TensorView> findSources(const WeightT &weight,
-                                           TensorSource &tensors) {
+/// The sources of a weight, by `TensorSource::find` or `read`.
+template <typename Get>
+static std::vector<TensorView> getSources(const WeightT &weight,
+                                          TensorSource &tensors, Get get) {
   std::vector<TensorView> views;
   for (const auto &source : weight.sources)
-    views.push_back(tensors.find(source->file, source->key));
+    views.push_back((tensors.*get)(source->file, source->key));
   return views;
 }
 
@@ -56,7 +58,8 @@ PackReport pack(Draft skeleton, TensorSource &tensors, const std::string &path,
     // What the checkpoint lacks comes out before anything is written. What it
     // holds may have other element types and files than the skeleton expects.
     within(weight, [&] {
-      std::vector<TensorView> views = findSources(weight, tensors);
+      std::vector<TensorView> views =
+          getSources(weight, tensors, &TensorSource::find);
       verifySources(weight, views);
       for (size_t i = 0; i < views.size(); ++i) {
         weight.sources[i]->dtype = views[i].dtype;
@@ -73,8 +76,9 @@ PackReport pack(Draft skeleton, TensorSource &tensors, const std::string &path,
           if (options.progress)
             options.progress(done, total);
         };
-        uint64_t zeros =
-            executeRecipe(weight, findSources(weight, tensors), sink, progress);
+        uint64_t zeros = executeRecipe(
+            weight, getSources(weight, tensors, &TensorSource::read), sink,
+            progress);
         if (zeros != 0)
           report.zeros.push_back({weight.name, zeros});
       });

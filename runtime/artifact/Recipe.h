@@ -28,9 +28,14 @@ class TensorSource {
 public:
   virtual ~TensorSource() = default;
 
-  /// Finds a tensor, or throws Error. Called twice for each source of a weight,
-  /// so reading is best left to whoever touches the data.
+  /// Finds a tensor, or throws Error. Called for each source of every weight
+  /// before anything is written; `data` may be missing.
   virtual TensorView find(const std::string &file, const std::string &key) = 0;
+
+  /// The same with its data; called when the weight is made.
+  virtual TensorView read(const std::string &file, const std::string &key) {
+    return find(file, key);
+  }
 };
 
 /// Checks that a recipe makes what its weight declares. Throws Error.

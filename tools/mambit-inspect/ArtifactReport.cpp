@@ -121,6 +121,8 @@ Json Describer::config() const {
       {"activation_bits", config.activation_bits},
       {"parameters", config.parameters},
       {"binary_parameters", config.binary_parameters},
+      {"norm_eps", config.norm_eps},
+      {"dt_limit", {config.dt_min, config.dt_max}},
   };
 }
 
