@@ -21,7 +21,7 @@ ALLOWED = {
     "tools": {"tools", "frontend", "dialects", "passes", "codegen", "runtime"},
 }
 # No MLIR, no LLVM: these build alone.
-WITHOUT_LLVM = ("runtime", "frontend/checkpoint", "tools/common")
+WITHOUT_LLVM = ("runtime", "frontend/checkpoint", "tools/common", "tools/mambit-pack", "tools/mambit-synth")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -6,9 +6,11 @@
 
 #include "codegen/Compile.h"
 #include "codegen/Targets.h"
+#include "frontend/checkpoint/Describe.h"
 #include "passes/Pipelines.h"
 #include "runtime/artifact/Pack.h"
 #include "tools/common/CheckpointSource.h"
+#include "tools/common/ModelConfig.h"
 #include "tools/common/Progress.h"
 #include "tools/compiler/Unwrap.h"
 
@@ -54,44 +56,50 @@ static void runPipeline(mlir::ModuleOp module, const DriverOptions &options,
   }
   buildMambitPipeline(manager, pipeline);
   if (failed(manager.run(module)))
-    throw std::runtime_error("the passes failed on '" + options.input + "'");
+    throw std::runtime_error("the passes failed on '" + options.input +
+                             options.config + "'");
 }
 
-/// What the artifact says of the model, for people and tools.
-static std::unique_ptr<artifact::ModelConfigT>
-describe(const checkpoint::Checkpoint &checkpoint,
-         const checkpoint::ModelConfig &config, int activationBits) {
-  auto described = std::make_unique<artifact::ModelConfigT>();
-  switch (config.format) {
-  case checkpoint::Format::official:
-    described->format = "bi-mamba";
-    break;
-  case checkpoint::Format::dense:
-    described->format = "mamba2";
-    break;
-  case checkpoint::Format::huggingFace:
-    described->format = "hf-mamba2";
-    break;
+namespace {
+/// A checkpoint, or the description of one.
+struct Input {
+  checkpoint::Checkpoint tensors;
+  checkpoint::ModelConfig model;
+};
+} // namespace
+
+static Input openInput(const DriverOptions &options) {
+  if (options.input.empty() == options.config.empty())
+    throw std::runtime_error(
+        options.input.empty()
+            ? "no checkpoint folder was named; see --help"
+            : "expected a checkpoint folder or --config, found both");
+  if (!options.config.empty()) {
+    auto description = checkpoint::describeCheckpoint(options.config);
+    return {std::move(description.tensors), std::move(description.model)};
   }
-  described->d_model = config.dModel;
-  described->layers = config.nLayer;
-  described->vocab = config.vocabSize;
-  described->heads = config.nHeads;
-  described->headdim = config.headdim;
-  described->groups = config.nGroups;
-  described->d_state = config.dState;
-  described->d_conv = config.dConv;
-  described->tied = config.tieEmbeddings;
-  described->activation_bits = config.binarised() ? activationBits : 32;
-  // A tied model's copy of the embedding is no parameter of its own.
-  for (const auto &[key, tensor] : checkpoint.tensors())
-    if (key != "lm_head.weight" || !config.tieEmbeddings)
-      described->parameters += tensor.elementCount();
-  for (const checkpoint::Layer &layer : config.layers)
-    for (const checkpoint::Linear *linear : {&layer.inProj, &layer.outProj})
-      if (linear->binarised)
-        described->binary_parameters += linear->rows * linear->columns;
-  return described;
+  auto tensors = checkpoint::Checkpoint::open(options.input);
+  checkpoint::ModelConfig model = checkpoint::readModelConfig(tensors);
+  return {std::move(tensors), std::move(model)};
+}
+
+/// Makes the weights of a skeleton and writes all. Returns the number of exact
+/// zeros among the signs.
+static uint64_t attachWeights(artifact::Draft skeleton,
+                              const checkpoint::Checkpoint &checkpoint,
+                              const std::string &output) {
+  tools::CheckpointSource source(checkpoint);
+  artifact::PackOptions pack = tools::packOptions(checkpoint);
+  tools::Progress progress("packing", 0, "bytes");
+  pack.progress = [&](uint64_t done, uint64_t total) {
+    progress.update(done, total);
+  };
+  artifact::PackReport report =
+      artifact::pack(std::move(skeleton), source, output, pack);
+  uint64_t zeros = 0;
+  for (const auto &weight : report.zeros)
+    zeros += weight.count;
+  return zeros;
 }
 
 /// The options that shape the artifact, as a command line would give them.
@@ -117,14 +125,15 @@ static std::vector<std::string> flagsOf(const DriverOptions &options) {
 }
 
 int mambit::compileCheckpoint(const DriverOptions &options) {
-  if (options.input.empty())
-    throw std::runtime_error("no checkpoint folder was named; see --help");
   if (options.output.empty() && options.emit == Emit::artifact)
     throw std::runtime_error("-o FILE says where the artifact goes");
+  if (!options.config.empty() && options.emit == Emit::artifact &&
+      options.attachWeights)
+    throw std::runtime_error(
+        "--config has no weights to attach; add --weights=none");
   auto targets = unwrap(lookupTargets(options.targets));
 
-  auto checkpoint = checkpoint::Checkpoint::open(options.input);
-  checkpoint::ModelConfig config = checkpoint::readModelConfig(checkpoint);
+  const Input input = openInput(options);
   if (!options.dumpTo.empty())
     check(llvm::sys::fs::create_directories(options.dumpTo), options.dumpTo);
 
@@ -133,7 +142,7 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
   registerCodegenDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   mlir::OwningOpRef<mlir::ModuleOp> module =
-      importCheckpoint(context, checkpoint, config, options.denseType);
+      importCheckpoint(context, input.tensors, input.model, options.denseType);
   // All targets of a device share its layouts and so its plan.
   if (options.emit != Emit::imported)
     runPipeline(*module, options, *targets.front());
@@ -147,33 +156,30 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
   mlir::FailureOr<artifact::Draft> draft =
       makeSkeleton(*module, targets, codegen);
   if (failed(draft))
-    throw std::runtime_error("no code could be made for '" + options.input +
-                             "'");
-  draft->index.config = describe(checkpoint, config, options.activationBits);
+    throw std::runtime_error("no code could be made for '" +
+                             input.tensors.directory() + "'");
+  draft->index.config =
+      tools::describeModel(input.tensors, input.model, options.activationBits);
   draft->index.flags = flagsOf(options);
   module = {};
 
-  tools::CheckpointSource source(checkpoint);
-  artifact::PackOptions pack = tools::packOptions(checkpoint);
-  tools::Progress progress("packing", 0, "bytes");
-  pack.progress = [&](uint64_t done, uint64_t total) {
-    progress.update(done, total);
-  };
-  artifact::PackReport report =
-      artifact::pack(std::move(*draft), source, options.output, pack);
+  uint64_t zeros = 0, size = 0;
+  if (options.attachWeights)
+    zeros = attachWeights(std::move(*draft), input.tensors, options.output);
+  else
+    artifact::write(*draft, options.output);
   if (options.quiet)
     return 0;
 
-  uint64_t zeros = 0, size = 0;
-  for (const auto &weight : report.zeros)
-    zeros += weight.count;
   check(llvm::sys::fs::file_size(options.output, size), options.output);
   llvm::outs() << llvm::formatv("{0}: {1}, {2} layers, ", options.output,
-                                tools::formatBytes(size), config.nLayer);
+                                tools::formatBytes(size), input.model.nLayer);
   llvm::interleaveComma(targets, llvm::outs(), [](const Target *target) {
     llvm::outs() << target->name;
   });
-  if (config.binarised())
+  if (!options.attachWeights)
+    llvm::outs() << "; a skeleton: mambit-pack attaches weights";
+  else if (input.model.binarised())
     llvm::outs() << llvm::formatv("; {0} exact zeros among the signs", zeros);
   llvm::outs() << '\n';
   return 0;

@@ -15,7 +15,8 @@ namespace mambit {
 enum class Emit { imported, tensor, plan, artifact };
 
 struct DriverOptions {
-  std::string input;   // checkpoint folder
+  std::string input;   // checkpoint folder, or
+  std::string config;  // a configuration: an official one's name or a path
   std::string output;  // file; empty: standard output, for IR alone
   std::string targets; // names, separated by commas
   int activationBits = 16;
@@ -23,12 +24,14 @@ struct DriverOptions {
   int64_t maxTokens = 512;
   int64_t maxSequences = 64;
   Emit emit = Emit::artifact;
+  bool attachWeights = true;
   std::string dumpTo; // folder; empty: nothing is dumped
   bool quiet = false;
 };
 
-/// Compiles a checkpoint. Returns the exit status; throws std::exception where
-/// the checkpoint or the options are at fault.
+/// Compiles a checkpoint, or a configuration without one. Returns the exit
+/// status; throws std::exception where the checkpoint or the options are at
+/// fault.
 int compileCheckpoint(const DriverOptions &options);
 
 /// Prints the table of targets.

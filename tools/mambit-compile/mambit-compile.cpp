@@ -16,6 +16,19 @@ namespace cl = llvm::cl;
 static cl::opt<std::string> input(cl::Positional,
                                   cl::desc("<checkpoint folder>"));
 static cl::opt<std::string>
+    config("config", cl::value_desc("CONFIG"),
+           cl::desc("Compiles for a configuration with no checkpoint at hand: "
+                    "780M, 1.3B, 2.7B, or the path of a config.json"));
+enum class Weights { checkpoint, none };
+static cl::opt<Weights>
+    weights("weights", cl::init(Weights::checkpoint),
+            cl::desc("Weights to attach:"),
+            cl::values(clEnumValN(Weights::checkpoint, "checkpoint",
+                                  "the checkpoint's (default)"),
+                       clEnumValN(Weights::none, "none",
+                                  "none: a skeleton, to which mambit-pack "
+                                  "attaches them")));
+static cl::opt<std::string>
     output("o", cl::value_desc("FILE"),
            cl::desc("Where the artifact goes; with --emit, the IR "
                     "(standard output by default)"));
@@ -30,14 +43,14 @@ static cl::opt<int> activationBits(
     "activation-bits", cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));
-static cl::opt<DenseType>
-    denseType("dense-type", cl::init(DenseType::asStored),
-              cl::desc("Type of the embedding, lm_head and dense projections:"),
-              cl::values(clEnumValN(DenseType::asStored, "as-stored",
-                                    "as in the checkpoint (default)"),
-                         clEnumValN(DenseType::f16, "f16", "f16"),
-                         clEnumValN(DenseType::bf16, "bf16", "bf16"),
-                         clEnumValN(DenseType::f32, "f32", "f32")));
+static cl::opt<DenseType> denseType(
+    "dense-type", cl::init(DenseType::asStored),
+    cl::desc("Type of the embedding, lm_head and dense projections:"),
+    cl::values(clEnumValN(DenseType::asStored, "as-stored",
+                          "as in the checkpoint (default)"),
+               clEnumValN(DenseType::f16, "f16", "f16 (default with --config)"),
+               clEnumValN(DenseType::bf16, "bf16", "bf16"),
+               clEnumValN(DenseType::f32, "f32", "f32")));
 static cl::opt<int64_t>
     maxTokens("max-tokens", cl::value_desc("N"), cl::init(512),
               cl::desc("Tokens that prefill takes at once (default 512)"));
@@ -66,14 +79,21 @@ int main(int argc, char **argv) {
       "  mambit-compile DIR -o model.mbt --target=x86-64-v3 "
       "--activation-bits=8\n"
       "  mambit-compile DIR -o model.mbt --dump-to=stages\n"
-      "  mambit-compile DIR --emit=plan\n");
+      "  mambit-compile DIR --emit=plan\n"
+      "  mambit-compile DIR --weights=none -o skeleton.mbt\n"
+      "  mambit-compile --config 2.7B --weights=none -o skeleton.mbt\n");
   // A copy, made before anything is linked: lld resets all cl::opts.
   DriverOptions options;
   options.input = input;
+  options.config = config;
+  options.attachWeights = weights == Weights::checkpoint;
   options.output = output;
   options.targets = targets;
   options.activationBits = activationBits;
-  options.denseType = denseType;
+  // Official checkpoints are stored in f32, twice what the embedding needs.
+  options.denseType = !config.empty() && denseType.getNumOccurrences() == 0
+                          ? DenseType::f16
+                          : DenseType(denseType);
   options.maxTokens = maxTokens;
   options.maxSequences = maxSequences;
   options.emit = emit;
