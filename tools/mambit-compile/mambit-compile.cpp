@@ -5,23 +5,24 @@
 #include "tools/mambit-compile/Driver.h"
 
 #include "codegen/Targets.h"
-#include "tools/common/ToolMain.h"
+#include "tools/compiler/CommandLine.h"
 
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
 using namespace mambit;
 namespace cl = llvm::cl;
 
-static cl::opt<std::string> input(cl::Positional,
+static cl::OptionCategory category("Options");
+
+static cl::opt<std::string> input(cl::Positional, cl::cat(category),
                                   cl::desc("<checkpoint folder>"));
 static cl::opt<std::string>
-    config("config", cl::value_desc("CONFIG"),
+    config("config", cl::cat(category), cl::value_desc("CONFIG"),
            cl::desc("Compiles for a configuration with no checkpoint at hand: "
                     "780M, 1.3B, 2.7B, or the path of a config.json"));
 enum class Weights { checkpoint, none };
 static cl::opt<Weights>
-    weights("weights", cl::init(Weights::checkpoint),
+    weights("weights", cl::cat(category), cl::init(Weights::checkpoint),
             cl::desc("Weights to attach:"),
             cl::values(clEnumValN(Weights::checkpoint, "checkpoint",
                                   "the checkpoint's (default)"),
@@ -29,22 +30,22 @@ static cl::opt<Weights>
                                   "none: a skeleton, to which mambit-pack "
                                   "attaches them")));
 static cl::opt<std::string>
-    output("o", cl::value_desc("FILE"),
+    output("o", cl::cat(category), cl::value_desc("FILE"),
            cl::desc("Where the artifact goes; with --emit, the IR "
                     "(standard output by default)"));
 static cl::opt<std::string>
-    targets("target", cl::value_desc("NAME,..."),
+    targets("target", cl::cat(category), cl::value_desc("NAME,..."),
             cl::init("x86-64-v3,x86-64-v4"),
             cl::desc("Machines to make code for (default "
                      "x86-64-v3,x86-64-v4)"));
-static cl::opt<bool> listTargets("list-targets",
+static cl::opt<bool> listTargets("list-targets", cl::cat(category),
                                  cl::desc("Lists the targets and ends"));
 static cl::opt<int> activationBits(
-    "activation-bits", cl::value_desc("N"), cl::init(16),
+    "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));
 static cl::opt<DenseType> denseType(
-    "dense-type", cl::init(DenseType::asStored),
+    "dense-type", cl::cat(category), cl::init(DenseType::asStored),
     cl::desc("Type of the embedding, lm_head and dense projections:"),
     cl::values(clEnumValN(DenseType::asStored, "as-stored",
                           "as in the checkpoint (default)"),
@@ -52,13 +53,16 @@ static cl::opt<DenseType> denseType(
                clEnumValN(DenseType::bf16, "bf16", "bf16"),
                clEnumValN(DenseType::f32, "f32", "f32")));
 static cl::opt<int64_t>
-    maxTokens("max-tokens", cl::value_desc("N"), cl::init(512),
+    maxTokens("max-tokens", cl::cat(category), cl::value_desc("N"),
+              cl::init(512),
               cl::desc("Tokens that prefill takes at once (default 512)"));
 static cl::opt<int64_t>
-    maxSequences("max-sequences", cl::value_desc("N"), cl::init(64),
+    maxSequences("max-sequences", cl::cat(category), cl::value_desc("N"),
+                 cl::init(64),
                  cl::desc("Sequences that one step can advance (default 64)"));
 static cl::opt<Emit> emit(
-    "emit", cl::init(Emit::artifact), cl::desc("What to write:"),
+    "emit", cl::cat(category), cl::init(Emit::artifact),
+    cl::desc("What to write:"),
     cl::values(clEnumValN(Emit::imported, "imported", "the IR as imported"),
                clEnumValN(Emit::tensor, "tensor",
                           "the IR after the last pass on tensors"),
@@ -66,14 +70,15 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::artifact, "artifact",
                           "the artifact (default)")));
 static cl::opt<std::string>
-    dumpTo("dump-to", cl::value_desc("DIR"),
+    dumpTo("dump-to", cl::cat(category), cl::value_desc("DIR"),
            cl::desc("Writes the form after every stage to files in DIR"));
-static cl::opt<bool> quiet("quiet", cl::desc("Prints nothing on success"));
+static cl::opt<bool> quiet("quiet", cl::cat(category),
+                           cl::desc("Prints nothing on success"));
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
-  cl::ParseCommandLineOptions(
-      argc, argv,
+  tools::parseCommandLine(
+      argc, argv, "mambit-compile", category,
       "Compiles a Mamba-2 or Bi-Mamba checkpoint into one artifact\n\n"
       "  mambit-compile DIR -o model.mbt\n"
       "  mambit-compile DIR -o model.mbt --target=x86-64-v3 "
