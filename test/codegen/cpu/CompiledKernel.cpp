@@ -84,8 +84,8 @@ CompiledKernel::CompiledKernel(const std::string &arguments,
   llvm::FileRemover remover(path);
   std::error_code error;
   llvm::raw_fd_ostream(path, error)
-      .write(reinterpret_cast<const char *>(code.image.data()),
-             code.image.size());
+      .write(reinterpret_cast<const char *>(code.images[0].bytes.data()),
+             code.images[0].bytes.size());
   library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library)
     fail(dlerror());
