@@ -372,7 +372,6 @@ TEST_F(Gpu, LoadsMachineCodeFirst) {
   if (!cubin)
     GTEST_SKIP() << "MAMBIT_TOY_CUBIN names no cubin of toy_kernels.ptx";
   const char *chip = std::getenv("MAMBIT_TOY_CHIP");
-  // PTX that no compiler takes: so it is the cubin that runs.
   auto model =
       openToy(makeToy(toyOptions({{chip ? chip : "sm_90", "", cubin}})));
   Sequence a(model);
@@ -386,7 +385,7 @@ TEST_F(Gpu, LoadsMachineCodeFirst) {
 
 TEST_F(Gpu, ReportsWhatTheCompilerSays) {
   artifact::Draft draft = makeToy(toyOptions());
-  std::string wrong = "not PTX";
+  std::string wrong = ".version 7.0\n.target sm_80\n.address_size 64\nnonsense";
   for (size_t i = 0; i < draft.index.sections.size(); ++i)
     if (draft.index.sections[i]->name == "code/cuda/sm_80.ptx")
       draft.payloads[i] = [=](artifact::Sink &sink) {
@@ -425,7 +424,7 @@ TEST_F(Gpu, RefusesOrdinalsBeyondTheLast) {
 }
 
 TEST_F(Gpu, RefusesWhatMemoryDoesNotHold) {
-  // A slot of 2^50 bytes.
+  // A slot of 2^40 bytes.
   artifact::Draft draft = makeToy(toyOptions());
   draft.index.devices[1]->slot_bytes = uint64_t(1) << 40;
   auto model = openToy(std::move(draft), "cuda", 2);
@@ -468,11 +467,10 @@ TEST_F(Gpu, NamesWhatFailed) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(runFaultyModel(false), testing::ExitedWithCode(0),
               "<program 'prefill' of 8 tokens of 1 sequences, 8 rows "
-              ".*MAMBIT_CUDA_SYNC=1.*: CUDA_ERROR_ILLEGAL_ADDRESS, an illegal "
-              "memory access");
+              ".*MAMBIT_CUDA_SYNC=1.*: CUDA_ERROR_[A-Z_]*ADDRESS[A-Z_]*, ");
   EXPECT_EXIT(runFaultyModel(true), testing::ExitedWithCode(0),
               "<kernel 'head' \\('embed'\\), command 2 of program 'prefill': "
-              "CUDA_ERROR_ILLEGAL_ADDRESS");
+              "CUDA_ERROR_[A-Z_]*ADDRESS");
 }
 
 } // namespace
