@@ -56,8 +56,8 @@ private:
 
   // Products.
   void emitIntegerProduct();
-  void emitFew(Val rowBlock);
-  void emitMany(Val rowBlock, Val first);
+  void emitFew(Val rowBlock, Val sums);
+  void emitMany(Val rowBlock, Val first, Val sums);
   void emitFloatProduct();
 
   // Epilogue, of one element.
@@ -284,22 +284,26 @@ void FusedLinear::storePlanes(Val t, Val column, Val q) {
 void FusedLinear::emitIntegerProduct() {
   b.phase("matmul", {{extent, 0, kManyTokens}, {plan::Dim::none, n, kFewRows}},
           kThreads, [&](ArrayRef<Val> tile) {
+            // Of many tokens, or of few a row for each token and warp. A row is
+            // longer than it need be, against conflicts of banks.
+            static_assert(kFewTokens * kWarps <= kManyTokens);
+            Val sums = b.shared({kManyTokens, kManyRows + 4}, b.getI32Type());
             auto many = [&] {
               b.waitForPrevious();
               b.when(tile[1] % kManyBlocks == 0,
-                     [&] { emitMany(tile[1], tile[0] * kManyTokens); });
+                     [&] { emitMany(tile[1], tile[0] * kManyTokens, sums); });
             };
             if (!planes)
               return many();
             b.when(
-                b.extent(extent) < kFewTokens + 1, [&] { emitFew(tile[1]); },
-                many);
+                b.extent(extent) < kFewTokens + 1,
+                [&] { emitFew(tile[1], sums); }, many);
           });
 }
 
 /// Each warp counts some of the columns of two row tiles. A lane's 16 bytes are
 /// four rows of one block of columns: two fragments of weights, a and c.
-void FusedLinear::emitFew(Val rowBlock) {
+void FusedLinear::emitFew(Val rowBlock, Val sums) {
   constexpr int64_t kStep = 8; // blocks of columns of a fragment
   Val weight = b.buffer("weight"), digits = b.buffer("digits");
   Val g = b.lane() / 4, inQuad = b.lane() % 4;
@@ -311,7 +315,6 @@ void FusedLinear::emitFew(Val rowBlock) {
   int64_t perWarp = llvm::divideCeilSigned(steps, kWarps);
   int64_t group = std::min<int64_t>(perWarp, 4);
   bool whole = perWarp * kWarps * kStep == blocks;
-  Val sums = b.shared({kFewTokens, kWarps, kFewRows}, i32);
 
   auto blockOf = [&](Val step, int64_t half) {
     return (step * kWarps + b.warp()) * kStep + (inQuad + 4 * half);
@@ -370,7 +373,7 @@ void FusedLinear::emitFew(Val rowBlock) {
       sum = b.reduceLanes(sum, [](Val a, Val c) { return a + c; }, 1, 4);
       mine = row == 0 ? sum : select(inQuad == row, sum, mine);
     }
-    SmallVector<Operand> at = {t, b.warp(), b.lane()};
+    SmallVector<Operand> at = {t * kWarps + b.warp(), b.lane()};
     b.store(isFirst ? mine : b.load(sums, at) + mine, sums, at);
   };
 
@@ -387,9 +390,9 @@ void FusedLinear::emitFew(Val rowBlock) {
   Val t = b.warp(), row = rowBlock * kFewRows + b.lane();
   b.when(t < count, [&] {
     b.when(row < n, [&] {
-      Val sum = b.load(sums, {t, 0, b.lane()});
+      Val sum = b.load(sums, {t * kWarps, b.lane()});
       for (int64_t warp = 1; warp < kWarps; ++warp)
-        sum = sum + b.load(sums, {t, warp, b.lane()});
+        sum = sum + b.load(sums, {t * kWarps + warp, b.lane()});
       emitIntegerEpilogue(sum, row, t, true);
     });
   });
@@ -398,7 +401,7 @@ void FusedLinear::emitFew(Val rowBlock) {
 /// A warp makes 32 rows of 32 tokens. The digits go through shared memory, 64
 /// columns at a time. The order of columns in a fragment is ours to choose: a
 /// lane has 16 adjacent ones, half a block.
-void FusedLinear::emitMany(Val rowBlock, Val first) {
+void FusedLinear::emitMany(Val rowBlock, Val first, Val sums) {
   constexpr int64_t kColumns = 64, kWarpRows = 4; // warps along the rows
   int64_t numDigits = bits / 8, steps = llvm::divideCeilSigned(blocks, 2);
   Type i32 = b.getI32Type();
@@ -409,8 +412,6 @@ void FusedLinear::emitMany(Val rowBlock, Val first) {
   Val firstToken = b.warp() / kWarpRows * 32;
 
   Val tile = b.shared({numDigits, kManyTokens, kColumns / 4}, i32);
-  // A row of sums is longer than it has tokens, against conflicts of banks.
-  Val sums = b.shared({kManyTokens, kManyRows + 4}, i32);
 
   // A thread brings 16 bytes of a token, of each digit.
   Val token = b.thread() / 4, piece = b.thread() % 4;

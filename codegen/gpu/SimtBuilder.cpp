@@ -22,6 +22,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
                         function_ref<void(ArrayRef<Val>)> body) {
   assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
   threads = numThreads;
+  sharedBytes = 0;
   KernelBuilder::phase(suffix, grid, [&](ArrayRef<Val> tile) {
     function->setAttr("threads", getI64IntegerAttr(threads));
     Value id = create<NVVM::ThreadIdXOp>(getI32Type());
@@ -41,11 +42,15 @@ void SimtBuilder::waitForPrevious() {
 }
 
 void SimtBuilder::require(Capability capability, StringRef instruction) {
-  if (targetHas(capability) || refused)
-    return;
-  refused = true;
-  kernel.emitOpError("needs ") << instruction << ", but target " << target.name
-                               << " lacks " << stringify(capability);
+  if (!targetHas(capability))
+    refuse() << "needs " << instruction << ", but target " << target.name
+             << " lacks " << stringify(capability);
+}
+
+InFlightDiagnostic SimtBuilder::refuse() {
+  // Once is enough for a kernel.
+  bool isFirst = !std::exchange(refused, true);
+  return isFirst ? kernel.emitOpError() : InFlightDiagnostic();
 }
 
 void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
@@ -53,6 +58,12 @@ void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
 Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
                               getI64IntegerAttr(kSharedSpace));
+  sharedBytes += llvm::alignTo(
+      type.getNumElements() * element.getIntOrFloatBitWidth() / 8, 16);
+  if (sharedBytes > target.gpu.staticSharedBytes)
+    refuse() << "phase " << function.getSymName() << " needs " << sharedBytes
+             << " bytes of shared memory, but a block of target " << target.name
+             << " has " << target.gpu.staticSharedBytes;
   std::string symbol =
       (function.getSymName() + "_shared" + Twine(buffers++)).str();
   {

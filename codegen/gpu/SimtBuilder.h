@@ -76,9 +76,10 @@ private:
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
   Val flatten(Val bytes);
+  mlir::InFlightDiagnostic refuse();
 
   const Target &target;
-  int64_t threads = 0;
+  int64_t threads = 0, sharedBytes = 0; // of the phase
   Val threadIndex;
   unsigned buffers = 0;
   bool refused = false;
