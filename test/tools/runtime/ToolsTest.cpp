@@ -489,6 +489,31 @@ TEST_F(ToolsTest, InspectGivesTheCode) {
   EXPECT_EQ(assembly.out.find("unknown"), std::string::npos);
 }
 
+TEST_F(ToolsTest, InspectShowsCodeForGpus) {
+  test::ToyOptions options;
+  options.image = MAMBIT_TOY_IMAGE;
+  options.cudaTargets = {{"sm_80", MAMBIT_TOY_PTX, ""}};
+  artifact::Draft draft = test::makeToy(options);
+  artifact::write(draft, model);
+  std::string command = "mambit-inspect " + model + " --device cuda ";
+  Result result = run(command + "--kernels --kernel scan");
+  EXPECT_NE(result.out.find("kernel scan on cuda"), std::string::npos);
+  EXPECT_EQ(result.out.find("on cpu"), std::string::npos);
+  EXPECT_NE(result.out.find("threads  shared  static shared  registers"),
+            std::string::npos)
+      << result.out;
+  result = run(command + "--asm --kernel scan");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("scan_1 (scan, sm_80; tiles: sequences)\n"
+                            ".visible .entry scan_1("),
+            std::string::npos);
+  EXPECT_EQ(result.out.find(".entry head"), std::string::npos);
+  EXPECT_EQ(
+      nlohmann::json::parse(run(command + "--json").out)["devices"].size(), 1u);
+  expectError("mambit-inspect " + model + " --device tpu",
+              "no device 'tpu' in the artifact; it has: cpu, cuda");
+}
+
 TEST_F(ToolsTest, InspectVerifiesFirst) {
   std::fstream file(model, std::ios::binary | std::ios::in | std::ios::out);
   file.seekp(-1, std::ios::end);
