@@ -6,17 +6,21 @@
 
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Lower.h"
+#include "codegen/gpu/Kernels.h"
+#include "codegen/gpu/Lower.h"
 #include "dialects/mamba/Mamba.h"
 #include "dialects/plan/Plan.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -25,10 +29,11 @@ using namespace mlir;
 using namespace mambit;
 
 void mambit::registerCodegenDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                  memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect,
-                  mamba::MambaDialect, plan::PlanDialect>();
+  registry
+      .insert<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect,
+              LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+              NVVM::NVVMDialect, scf::SCFDialect, vector::VectorDialect,
+              mamba::MambaDialect, plan::PlanDialect>();
 }
 
 //===--------------------------------------------------------------------===//
@@ -55,6 +60,43 @@ static LogicalResult writeDump(Operation *op, StringRef folder, StringRef file,
   return success();
 }
 
+/// The shared object of a CPU's kernels.
+static LogicalResult makeCpuImages(ModuleOp module, const Target &target,
+                                   DumpFn dump, TargetCode &code) {
+  FailureOr<std::vector<uint8_t>> image =
+      cpu::compileToImage(module, target, dump);
+  if (failed(image))
+    return failure();
+  code.images.push_back({artifact::ImageKind::elf, std::move(*image)});
+  return success();
+}
+
+/// The PTX of a GPU's kernels and, where there is an assembler, machine code
+/// for the very chip.
+static LogicalResult makeGpuImages(ModuleOp module, const Target &target,
+                                   DumpFn dump, TargetCode &code) {
+  FailureOr<std::string> ptx = cuda::compileToPtx(module, target, dump);
+  if (failed(ptx))
+    return failure();
+  std::string ptxas = cuda::findPtxas();
+  if (!ptxas.empty()) {
+    llvm::Expected<cuda::Cubin> cubin = cuda::assemble(ptxas, *ptx, target);
+    if (!cubin)
+      return module.emitError(llvm::toString(cubin.takeError()));
+    for (SmallVector<Phase> &phases : code.kernels)
+      for (Phase &phase : phases) {
+        unsigned threads = phase.resources.threads;
+        phase.resources = cubin->resources.lookup(phase.symbol);
+        phase.resources.threads = threads;
+      }
+    code.images.push_back(
+        {artifact::ImageKind::cubin, std::move(cubin->bytes)});
+  }
+  code.images.push_back({artifact::ImageKind::ptx,
+                         std::vector<uint8_t>(ptx->begin(), ptx->end())});
+  return success();
+}
+
 FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
                                              const Target &target,
                                              const CodegenOptions &options) {
@@ -64,30 +106,33 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   context->appendDialectRegistry(registry);
   context->loadAllAvailableDialects();
 
+  bool isCpu = target.device == "cpu";
   OwningOpRef<ModuleOp> module = ModuleOp::create(planned.getLoc());
   TargetCode code;
   for (auto kernel : planned.getOps<plan::KernelOp>()) {
     FailureOr<SmallVector<Phase>> phases =
-        cpu::emitKernel(kernel, target, *module);
+        isCpu ? cpu::emitKernel(kernel, target, *module)
+              : cuda::emitKernel(kernel, target, *module);
     if (failed(phases))
       return failure();
     code.kernels.push_back(std::move(*phases));
   }
 
   LogicalResult dumped = success();
-  auto dump = [&](StringRef ending, StringRef text) {
+  auto writeForm = [&](StringRef ending, StringRef text) {
     SmallString<128> folder(options.dumpTo);
     llvm::sys::path::append(folder, target.name);
     if (failed(writeDump(planned, folder, ("kernels." + ending).str(), text)))
       dumped = failure();
   };
-  FailureOr<std::vector<uint8_t>> image =
-      options.dumpTo.empty() ? cpu::compileToImage(*module, target, nullptr)
-                             : cpu::compileToImage(*module, target, dump);
-  if (failed(image) || failed(dumped))
+  DumpFn dump;
+  if (!options.dumpTo.empty())
+    dump = writeForm;
+  LogicalResult made = isCpu ? makeCpuImages(*module, target, dump, code)
+                             : makeGpuImages(*module, target, dump, code);
+  if (failed(made) || failed(dumped))
     return failure();
-  code.image = std::move(*image);
-  return code;
+  return std::move(code);
 }
 
 //===--------------------------------------------------------------------===//
@@ -104,6 +149,8 @@ public:
                                    const CodegenOptions &options);
 
 private:
+  LogicalResult addDevice(StringRef kind, ArrayRef<const Target *> targets,
+                          const CodegenOptions &options);
   LogicalResult addPrograms(artifact::DeviceT &device);
   LogicalResult addTarget(artifact::DeviceT &device, const Target &target,
                           const CodegenOptions &options);
@@ -344,6 +391,14 @@ LogicalResult SkeletonBuilder::addTarget(artifact::DeviceT &device,
     for (const Phase &from : phases) {
       auto phase = std::make_unique<artifact::PhaseT>();
       phase->symbol = from.symbol;
+      if (from.resources.threads > 0) {
+        phase->resources = std::make_unique<artifact::ResourcesT>();
+        phase->resources->threads = from.resources.threads;
+        phase->resources->static_shared_bytes =
+            from.resources.staticSharedBytes;
+        phase->resources->registers = from.resources.registers;
+        phase->resources->spill_bytes = from.resources.spillBytes;
+      }
       for (const GridTerm &term : from.grid) {
         auto to = std::make_unique<artifact::GridTermT>();
         to->dim = static_cast<artifact::Dim>(term.dim);
@@ -355,22 +410,24 @@ LogicalResult SkeletonBuilder::addTarget(artifact::DeviceT &device,
     }
     table->kernels.push_back(std::move(kernel));
   }
-  auto image = std::make_unique<artifact::ImageT>();
-  image->kind = artifact::ImageKind::elf;
-  image->section =
-      draft.addSection("code/" + target.device + "/" + target.name + ".elf",
-                       std::move(code->image));
-  table->images.push_back(std::move(image));
+  for (TargetCode::Image &from : code->images) {
+    auto image = std::make_unique<artifact::ImageT>();
+    image->kind = from.kind;
+    image->section =
+        draft.addSection("code/" + target.device + "/" + target.name + "." +
+                             artifact::EnumNameImageKind(from.kind),
+                         std::move(from.bytes));
+    table->images.push_back(std::move(image));
+  }
   device.targets.push_back(std::move(table));
   return success();
 }
 
-FailureOr<artifact::Draft>
-SkeletonBuilder::build(ArrayRef<const Target *> targets,
-                       const CodegenOptions &options) {
-  draft.index.producer = "mambit " MAMBIT_VERSION;
+LogicalResult SkeletonBuilder::addDevice(StringRef kind,
+                                         ArrayRef<const Target *> targets,
+                                         const CodegenOptions &options) {
   auto device = std::make_unique<artifact::DeviceT>();
-  device->kind = "cpu";
+  device->kind = kind.str();
   for (auto kernel : planned.getOps<plan::KernelOp>()) {
     kernels[kernel.getSymName()] = device->kernels.size();
     device->kernels.push_back(
@@ -387,9 +444,22 @@ SkeletonBuilder::build(ArrayRef<const Target *> targets,
   if (failed(addPrograms(*device)))
     return failure();
   for (const Target *target : targets)
-    if (failed(addTarget(*device, *target, options)))
+    if (target->device == kind && failed(addTarget(*device, *target, options)))
       return failure();
   draft.index.devices.push_back(std::move(device));
+  return success();
+}
+
+FailureOr<artifact::Draft>
+SkeletonBuilder::build(ArrayRef<const Target *> targets,
+                       const CodegenOptions &options) {
+  draft.index.producer = "mambit " MAMBIT_VERSION;
+  llvm::SmallSetVector<StringRef, 2> devices;
+  for (const Target *target : targets)
+    devices.insert(target->device);
+  for (StringRef device : devices)
+    if (failed(addDevice(device, targets, options)))
+      return failure();
   return std::move(draft);
 }
 

@@ -17,14 +17,19 @@ void registerCodegenDialects(mlir::DialectRegistry &registry);
 
 /// The code of all kernels of a module for one target.
 struct TargetCode {
-  std::vector<uint8_t> image;
+  struct Image {
+    artifact::ImageKind kind;
+    std::vector<uint8_t> bytes;
+  };
+  /// The same code in several forms, the one to try first first.
+  std::vector<Image> images;
   /// Of each kernel, in the order of the module.
   std::vector<llvm::SmallVector<Phase>> kernels;
 };
 
 struct CodegenOptions {
   /// The folder where the forms of the code on its way are written, as
-  /// TARGET/kernels.mlir, .llvm.mlir, .ll and .s; empty: nowhere.
+  /// TARGET/kernels.mlir, .llvm.mlir, .ll and .s or .ptx; empty: nowhere.
   std::string dumpTo;
 };
 
@@ -35,6 +40,7 @@ mlir::FailureOr<TargetCode> compileKernels(mlir::ModuleOp planned,
 
 /// Makes a skeleton, an artifact without weights, of a planned module: code
 /// for the targets, kernels, states, programs and the recipes of the weights.
+/// All devices have the same plan, for their targets read the same layouts.
 /// What the module does not know (flags, inputs, config, tokenizer) is left to
 /// the caller.
 mlir::FailureOr<artifact::Draft>

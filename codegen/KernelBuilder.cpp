@@ -138,6 +138,26 @@ Val max(const Operand &a, const Operand &b) { return select(a > b, a, b); }
 
 } // namespace mambit
 
+LogicalResult mambit::verifyLayouts(plan::KernelOp kernel) {
+  for (plan::ParamAttr param : kernel.getParamRange()) {
+    int64_t rows = KernelBuilder::kLanes;
+    if (auto bits = dyn_cast<mamba::BitsType>(param.getType()))
+      rows = bits.getLayout().getRows();
+    else if (auto layout =
+                 dyn_cast_or_null<mamba::InterleaveAttr>(param.getLayout()))
+      rows = layout.getRows();
+    else if (isa<mamba::FusedLinearOp>(kernel.getFusedOp()) &&
+             param.getName() == "weight")
+      return kernel.emitOpError("cannot read a row-major weight of ")
+             << param.getType() << "; expected #mamba.interleave";
+    if (rows != KernelBuilder::kLanes)
+      return kernel.emitOpError("cannot read '")
+             << param.getName() << "' in tiles of " << rows
+             << " rows, expected " << KernelBuilder::kLanes;
+  }
+  return success();
+}
+
 //===--------------------------------------------------------------------===//
 // Phases
 //===--------------------------------------------------------------------===//
@@ -206,13 +226,16 @@ void KernelBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   // The extents, and the number of the tile.
   arguments.append(4, getIndexType());
   phases.push_back({(kernel.getSymName() + "_" + suffix).str(),
-                    SmallVector<GridTerm>(grid)});
+                    SmallVector<GridTerm>(grid), Resources()});
 
   setInsertionPointToEnd(module.getBody());
   function = create<func::FuncOp>(phases.back().symbol,
                                   getFunctionType(arguments, {}));
   function.setPrivate();
   function->setAttr("grid", getStringAttr(toString(grid)));
+  for (auto [i, param] : llvm::enumerate(kernel.getParamRange()))
+    if (param.getAccess() == plan::Access::read)
+      function.setArgAttr(i, "mambit.read", getUnitAttr());
   setInsertionPointToStart(function.addEntryBlock());
 
   // The last term varies fastest.
@@ -315,15 +338,19 @@ Val KernelBuilder::load(Val buffer, ArrayRef<Operand> at) {
   return wrap(create<memref::LoadOp>(buffer, indices(at)));
 }
 
-Val KernelBuilder::load(Val buffer, ArrayRef<Operand> at, int64_t lanes) {
+Val KernelBuilder::load(Val buffer, ArrayRef<Operand> at, int64_t lanes,
+                        llvm::MaybeAlign alignment) {
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
-  return wrap(
-      create<vector::LoadOp>(vector(element, lanes), buffer, indices(at)));
+  return wrap(create<vector::LoadOp>(vector(element, lanes), buffer,
+                                     indices(at), /*nontemporal=*/false,
+                                     alignment));
 }
 
-void KernelBuilder::store(Val value, Val buffer, ArrayRef<Operand> at) {
+void KernelBuilder::store(Val value, Val buffer, ArrayRef<Operand> at,
+                          llvm::MaybeAlign alignment) {
   if (isa<VectorType>(value.getType()))
-    create<vector::StoreOp>(value, buffer, indices(at));
+    create<vector::StoreOp>(value, buffer, indices(at), /*nontemporal=*/false,
+                            alignment);
   else
     create<memref::StoreOp>(value, buffer, indices(at));
 }
@@ -353,6 +380,8 @@ Val KernelBuilder::toInteger(Val x, unsigned bits) {
   Type type = withShapeOf(x.getType(), getIntegerType(bits));
   if (isFloat(x.getType()))
     return wrap(create<arith::FPToSIOp>(type, x));
+  if (isa<IndexType>(x.getType()))
+    return wrap(createOrFold<arith::IndexCastOp>(type, x));
   unsigned from = getElementTypeOrSelf(x.getType()).getIntOrFloatBitWidth();
   if (from == bits)
     return x;

@@ -94,12 +94,24 @@ struct GridTerm {
   int64_t divisor = 1;
 };
 
+/// What a phase needs of a GPU and uses there; 0 where it is not known.
+struct Resources {
+  unsigned threads = 0; // of a block, which is a tile
+  unsigned staticSharedBytes = 0;
+  unsigned registers = 0; // of a thread
+  unsigned spillBytes = 0;
+};
+
 /// A function of a kernel. The phases of a kernel run in order, each tile by
 /// tile, all of one before the next.
 struct Phase {
   std::string symbol;
   llvm::SmallVector<GridTerm> grid;
+  Resources resources;
 };
+
+/// Weights must lie as kernels read them: in tiles of 16 rows.
+mlir::LogicalResult verifyLayouts(plan::KernelOp kernel);
 
 class KernelBuilder : public mlir::ImplicitLocOpBuilder {
 public:
@@ -132,10 +144,13 @@ public:
   }
 
   // Memory. Without `lanes` a scalar, with it a vector along the last
-  // dimension.
+  // dimension, which is aligned as its elements are unless `alignment` says
+  // more.
   Val load(Val buffer, llvm::ArrayRef<Operand> at);
-  Val load(Val buffer, llvm::ArrayRef<Operand> at, int64_t lanes);
-  void store(Val value, Val buffer, llvm::ArrayRef<Operand> at);
+  Val load(Val buffer, llvm::ArrayRef<Operand> at, int64_t lanes,
+           llvm::MaybeAlign alignment = {});
+  void store(Val value, Val buffer, llvm::ArrayRef<Operand> at,
+             llvm::MaybeAlign alignment = {});
   /// An uninitialised buffer on the stack, alive for the phase.
   Val scratch(int64_t size, mlir::Type element);
 
@@ -181,15 +196,16 @@ public:
   Val materialize(const Operand &operand, mlir::Type type);
   Val wrap(mlir::Value value) { return Val(*this, value); }
 
-private:
-  std::optional<unsigned> find(llvm::StringRef name);
-  llvm::SmallVector<mlir::Value> indices(llvm::ArrayRef<Operand> at);
-
+protected:
   mlir::ModuleOp module;
   plan::KernelOp kernel;
   llvm::SmallVector<Phase> phases;
   /// Of the phase being emitted.
   mlir::func::FuncOp function;
+
+private:
+  std::optional<unsigned> find(llvm::StringRef name);
+  llvm::SmallVector<mlir::Value> indices(llvm::ArrayRef<Operand> at);
 };
 
 } // namespace mambit

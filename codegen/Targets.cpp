@@ -20,6 +20,18 @@ llvm::StringRef mambit::stringify(Capability capability) {
     return "byte_dot_accumulate_512";
   case Capability::halfConvert:
     return "half_convert";
+  case Capability::b1Mma:
+    return "b1_mma";
+  case Capability::s8Mma:
+    return "s8_mma";
+  case Capability::dependentLaunch:
+    return "dependent_launch";
+  case Capability::cluster:
+    return "cluster";
+  case Capability::bulkCopy:
+    return "bulk_copy";
+  case Capability::wgmma:
+    return "wgmma";
   }
   llvm_unreachable("capability without a name");
 }
@@ -28,33 +40,75 @@ bool Target::has(Capability capability) const {
   return llvm::is_contained(capabilities, capability);
 }
 
+static std::vector<Target> getCpuTargets() {
+  Target v3;
+  v3.name = v3.cpu = "x86-64-v3";
+  v3.device = "cpu";
+  v3.triple = "x86_64-unknown-linux-gnu";
+  v3.required = {"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"};
+  v3.vectorBits = 256;
+  v3.vectorRegisters = 16;
+  v3.capabilities = {Capability::byteDot256, Capability::halfConvert};
+
+  Target v4 = v3;
+  v4.name = v4.cpu = "x86-64-v4";
+  for (const char *feature :
+       {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
+    v4.required.push_back(feature);
+  v4.vectorBits = 512;
+  v4.vectorRegisters = 32;
+  v4.capabilities.push_back(Capability::byteDot512);
+
+  Target vnni = v4;
+  vnni.name = "x86-64-v4-vnni";
+  vnni.features = "+avx512vnni";
+  vnni.required.push_back("avx512vnni");
+  vnni.capabilities.push_back(Capability::byteDotAccumulate512);
+
+  return {vnni, v4, v3};
+}
+
+/// The chips, each as what it has beyond an older one. Where the assembler
+/// expands products of bits into a long sequence, they do not count as had.
+static std::vector<Target> getGpuTargets() {
+  auto chip = [](Target base, const char *name, const char *ptx,
+                 int64_t sharedKilobytes,
+                 std::initializer_list<Capability> more = {}) {
+    base.name = base.cpu = name;
+    base.features = ptx;
+    base.gpu.sharedBytes = sharedKilobytes << 10;
+    base.capabilities.insert(base.capabilities.end(), more);
+    return base;
+  };
+  Target gpu;
+  gpu.device = "cuda";
+  gpu.triple = "nvptx64-nvidia-cuda";
+  gpu.vectorBits = 32;
+  gpu.vectorRegisters = 255;
+  gpu.gpu.staticSharedBytes = 48 << 10;
+  gpu.gpu.threads = 1024;
+  gpu.gpu.registers = 65536;
+  gpu.capabilities = {Capability::halfConvert, Capability::s8Mma};
+
+  Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, {Capability::b1Mma});
+  Target sm86 = chip(sm80, "sm_86", "+ptx78", 99);
+  Target sm89 = chip(sm80, "sm_89", "+ptx78", 99);
+  std::initializer_list<Capability> hopper = {
+      Capability::dependentLaunch, Capability::cluster, Capability::bulkCopy};
+  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, hopper);
+  Target sm90a = chip(sm90, "sm_90a", "+ptx80", 227, {Capability::wgmma});
+  Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, hopper);
+  Target sm103 = chip(sm100, "sm_103", "+ptx88", 227);
+  Target sm120 = chip(sm100, "sm_120", "+ptx87", 99);
+  Target sm121 = chip(sm120, "sm_121", "+ptx88", 99);
+  return {sm121, sm120, sm103, sm100, sm90a, sm90, sm89, sm86, sm80};
+}
+
 llvm::ArrayRef<Target> mambit::getTargets() {
   static const std::vector<Target> targets = [] {
-    Target v3;
-    v3.name = v3.cpu = "x86-64-v3";
-    v3.device = "cpu";
-    v3.triple = "x86_64-unknown-linux-gnu";
-    v3.required = {"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"};
-    v3.vectorBits = 256;
-    v3.vectorRegisters = 16;
-    v3.capabilities = {Capability::byteDot256, Capability::halfConvert};
-
-    Target v4 = v3;
-    v4.name = v4.cpu = "x86-64-v4";
-    for (const char *feature :
-         {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
-      v4.required.push_back(feature);
-    v4.vectorBits = 512;
-    v4.vectorRegisters = 32;
-    v4.capabilities.push_back(Capability::byteDot512);
-
-    Target vnni = v4;
-    vnni.name = "x86-64-v4-vnni";
-    vnni.features = "+avx512vnni";
-    vnni.required.push_back("avx512vnni");
-    vnni.capabilities.push_back(Capability::byteDotAccumulate512);
-
-    return std::vector<Target>{vnni, v4, v3};
+    std::vector<Target> all = getCpuTargets();
+    llvm::append_range(all, getGpuTargets());
+    return all;
   }();
   return targets;
 }

@@ -27,10 +27,33 @@ enum class Capability : unsigned {
   byteDotAccumulate512,
   /// Conversions between f16 and f32.
   halfConvert,
+  /// Tensor-core products of bits, m16n8k256 with and.popc, as one instruction.
+  b1Mma,
+  /// Tensor-core products of signed bytes, m16n8k32.
+  s8Mma,
+  /// Programmatic dependent launch: a kernel starts while the one before it
+  /// ends, and waits where it needs its results.
+  dependentLaunch,
+  /// Blocks that run together and reach each other's shared memory.
+  cluster,
+  /// Copies of whole runs of bytes to shared memory, completing on a barrier.
+  bulkCopy,
+  /// Tensor-core products of a warpgroup with operands in shared memory.
+  wgmma,
 };
 
 /// The name of a capability, as artifacts record it.
 llvm::StringRef stringify(Capability capability);
+
+/// What limits the blocks of a GPU.
+struct GpuLimits {
+  /// Shared memory of a block: as an array of fixed size, and at most.
+  int64_t staticSharedBytes = 0;
+  int64_t sharedBytes = 0;
+  int64_t threads = 0;
+  /// 32-bit registers of a multiprocessor.
+  int64_t registers = 0;
+};
 
 /// One kind of machine: everything the compiler knows about it.
 struct Target {
@@ -38,14 +61,17 @@ struct Target {
   /// The kind of runtime device that runs it.
   std::string device;
   std::string triple;
+  /// The processor, or the chip of a GPU.
   std::string cpu;
-  /// What LLVM is told on top of the CPU.
+  /// What LLVM is told on top of it. Of a GPU, the PTX version: always stated,
+  /// for LLVM's own choice depends on its version.
   std::string features;
-  /// What the runtime checks before it loads the code, by the names of
+  /// What the runtime of a CPU checks before it loads the code, by the names of
   /// `__builtin_cpu_supports`.
   std::vector<std::string> required;
   unsigned vectorBits = 128;
   unsigned vectorRegisters = 16;
+  GpuLimits gpu;
   std::vector<Capability> capabilities;
   /// Layouts the kernels read: rows of a tile of bits, and of interleaved
   /// dense rows.

@@ -18,11 +18,31 @@ using artifact::DType;
 
 namespace {
 
+/// "cuda:1": a kind of device and which one of several.
+struct DeviceName {
+  std::string kind;
+  unsigned ordinal = 0;
+};
+
+DeviceName parseDeviceName(const std::string &text) {
+  size_t colon = text.find(':');
+  DeviceName name{text.substr(0, colon)};
+  if (name.kind != "cpu" && name.kind != "cuda")
+    failWith(MAMBIT_UNSUPPORTED, "unknown device '", text,
+             "'; this runtime has: cpu, cuda, cuda:N");
+  if (colon == std::string::npos)
+    return name;
+  std::string digits = text.substr(colon + 1);
+  if (name.kind == "cpu" || digits.empty() || digits.size() > 3 ||
+      digits.find_first_not_of("0123456789") != std::string::npos)
+    failWith(MAMBIT_UNSUPPORTED, "device '", text,
+             "': expected cpu, cuda or cuda:N with the number of a GPU");
+  name.ordinal = std::stoul(digits);
+  return name;
+}
+
 const artifact::Device &findDevice(const artifact::Artifact &artifact,
                                    const std::string &kind) {
-  if (kind != "cpu")
-    failWith(MAMBIT_UNSUPPORTED, "unknown device '", kind,
-             "'; this runtime has: cpu");
   if (const artifact::Device *device = artifact.device(kind))
     return *device;
   std::string kinds;
@@ -106,7 +126,8 @@ std::shared_ptr<Model> Model::open(const std::string &path,
 }
 
 Model::Model(artifact::Artifact artifact, const ModelOptions &options)
-    : file(std::move(artifact)), tables(findDevice(file, options.device)),
+    : file(std::move(artifact)),
+      tables(findDevice(file, parseDeviceName(options.device).kind)),
       prefill(findProgram("prefill")), decode(findProgram("decode")),
       vocab(prefill.vocab), slots(options.maxSessions) {
   const artifact::ModelConfig *config = file.index().config();
@@ -126,7 +147,10 @@ Model::Model(artifact::Artifact artifact, const ModelOptions &options)
   deviceOptions.target = options.target;
   deviceOptions.threads = options.threads;
   deviceOptions.slots = slots;
-  machine = createCpuDevice(file, tables, deviceOptions);
+  DeviceName name = parseDeviceName(options.device);
+  deviceOptions.ordinal = name.ordinal;
+  auto create = name.kind == "cuda" ? createCudaDevice : createCpuDevice;
+  machine = create(file, tables, deviceOptions);
   targetName = machine->target();
   for (unsigned slot = slots; slot-- > 0;)
     freeSlots.push_back(slot);
@@ -163,7 +187,8 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
     return false;
   auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
     if (!values.empty())
-      machine->copyIn(offset, values.data(), values.size() * sizeof(int32_t));
+      machine->copyIn(program.index, offset, values.data(),
+                      values.size() * sizeof(int32_t));
   };
   copyIn(program.ids, ids);
   copyIn(program.offsets, offsets);
@@ -172,7 +197,7 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
 
   for (const Segment &segment : piece.segments)
     batch.sessions[segment.sequence]->torn = true;
-  if (!machine->run(program.index, extents, batch.stop))
+  if (!machine->run(program.index, extents, batch.stop, batch.times))
     return false;
   uint64_t source = program.logits;
   for (const Segment &segment : piece.segments) {
@@ -181,7 +206,7 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
     size_t row =
         batch.which == MAMBIT_LOGITS_ALL ? segment.firstRow : segment.sequence;
     uint64_t bytes = segment.rows * vocab * sizeof(float);
-    machine->copyOut(source, batch.logits + row * vocab, bytes);
+    machine->copyOut(program.index, source, batch.logits + row * vocab, bytes);
     source += bytes;
   }
   for (const Segment &segment : piece.segments) {
@@ -202,13 +227,18 @@ unsigned Model::takeSlot() {
     failWith(MAMBIT_OUT_OF_RESOURCES, "all ", slots,
              " sessions of the model are in use");
   unsigned slot = freeSlots.back();
+  machine->prepareSlot(slot);
   freeSlots.pop_back();
   return slot;
 }
 
-void Model::returnSlot(unsigned slot) {
+void Model::returnSlot(unsigned slot) noexcept {
   std::lock_guard<std::mutex> lock(mutex);
-  machine->zeroSlot(slot);
+  try {
+    machine->zeroSlot(slot);
+  } catch (const Error &) {
+    return; // the device has failed; nobody gets a slot that is not zero
+  }
   freeSlots.push_back(slot);
 }
 

@@ -34,6 +34,7 @@ struct Batch {
   mambit_logits which;
   float *logits;
   std::function<bool()> stop;
+  std::vector<PhaseTime> *times = nullptr; // of all phases, where wanted
 };
 
 /// An open artifact on a device. Knows no architecture: it runs the artifact's
@@ -46,6 +47,7 @@ public:
   const artifact::Artifact &artifact() const { return file; }
   const artifact::Device &deviceTables() const { return tables; }
   const Device &device() const { return *machine; }
+  Device &device() { return *machine; }
   const std::optional<Tokenizer> &tokenizer() const { return text; }
   const std::string &target() const { return targetName; }
   size_t vocabSize() const { return vocab; }
@@ -73,7 +75,7 @@ private:
 
   // Slots are zero when they are free.
   unsigned takeSlot();
-  void returnSlot(unsigned slot);
+  void returnSlot(unsigned slot) noexcept;
 
   artifact::Artifact file;
   const artifact::Device &tables;

@@ -5,21 +5,12 @@
 #ifndef MAMBIT_CODEGEN_CPU_LOWER_H
 #define MAMBIT_CODEGEN_CPU_LOWER_H
 
-#include "codegen/Targets.h"
-
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/Pass/PassManager.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
+#include "codegen/Lower.h"
 
 #include <cstdint>
 #include <vector>
 
 namespace mambit::cpu {
-
-/// Is given a form of the code on its way, as text, with the ending that its
-/// file should have.
-using DumpFn =
-    llvm::function_ref<void(llvm::StringRef ending, llvm::StringRef text)>;
 
 /// Adds the passes that lower phases, private functions of buffers, extents and
 /// the number of a tile, to the LLVM dialect, with the entry points that the

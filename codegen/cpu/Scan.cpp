@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===--------------------------------------------------------------------===//
 
-#include "codegen/cpu/Functions.h"
+#include "codegen/Functions.h"
 #include "codegen/cpu/Kernels.h"
 
 using namespace mlir;
@@ -101,7 +101,7 @@ void Scan::emitConv(const Sequence &sequence, Val channel, int64_t lanes) {
                Val sum = bias;
                for (auto [x, w] : llvm::zip(inputs, weight))
                  sum = fma(x, w, sum);
-               b.store(cpu::silu(sum), b.buffer("xbc"), {t, channel});
+               b.store(silu(sum), b.buffer("xbc"), {t, channel});
                inputs.erase(inputs.begin());
                return inputs;
              });
@@ -118,10 +118,10 @@ void Scan::emitSteps(const Sequence &sequence) {
     b.chunks(heads, [&](Val h, int64_t lanes) {
       Val dt = b.load(b.buffer("zxbcdt"), {t, h + first}, lanes) +
                b.load(b.buffer("dt_bias"), {h}, lanes);
-      dt = min(max(cpu::softplus(dt), low), high);
+      dt = min(max(softplus(dt), low), high);
       b.store(dt, b.buffer("dt"), {t, h});
       Val a = b.load(b.buffer("A"), {h}, lanes);
-      b.store(cpu::exp(dt * a), b.buffer("decay"), {t, h});
+      b.store(exp(dt * a), b.buffer("decay"), {t, h});
     });
   });
 }
@@ -157,7 +157,7 @@ void Scan::emitRecurrence(const Sequence &sequence, Val head) {
         sums[0] = step(b.index(stateSize - 1), sums[0]);
       Val y = fma(x, skip, sums[0] + sums[1]);
       Val z = b.load(b.buffer("zxbcdt"), {t, channel}, lanes);
-      b.store(y * cpu::silu(z), b.buffer("y"), {t, channel});
+      b.store(y * silu(z), b.buffer("y"), {t, channel});
     });
   });
 }

@@ -9,11 +9,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace mambit {
 
 struct DeviceOptions {
   std::string target;   // empty: the best that the machine can run
+  unsigned ordinal = 0; // of several of a kind
   unsigned threads = 0; // 0: what the process may use
   unsigned slots = 1;
 };
@@ -23,37 +25,64 @@ struct Extents {
   int64_t tokens, sequences, rows;
 };
 
+/// How long a phase of a command took.
+struct PhaseTime {
+  size_t program, command, phase;
+  double seconds;
+};
+
 /// One kind of device of an artifact, ready to run: code loaded, weights in
 /// reach, an arena, which all programs share, and a pool of state slots. Made
 /// by a function of each kind, which throws. A device is used by one thread at
-/// a time.
+/// a time, though not always by the same.
 class Device {
 public:
   virtual ~Device() = default;
 
+  /// The name of the hardware, for people.
+  virtual std::string name() const = 0;
   /// The name of the code that was chosen.
   virtual std::string target() const = 0;
+  /// Threads of this process that do the work.
   virtual unsigned threads() const = 0;
 
-  // Inputs and outputs, by their offset in the arena.
-  virtual void copyIn(uint64_t offset, const void *data, uint64_t size) = 0;
-  virtual void copyOut(uint64_t offset, void *data, uint64_t size) = 0;
+  // Inputs before a run of a program and outputs after it, by their offset in
+  // the arena.
+  virtual void copyIn(size_t program, uint64_t offset, const void *data,
+                      uint64_t size) = 0;
+  virtual void copyOut(size_t program, uint64_t offset, void *data,
+                       uint64_t size) = 0;
 
   /// Runs the commands of a program. `stop` is asked between commands, by the
-  /// calling thread; once it says yes, the rest is not run and the result is
-  /// false. It does not throw.
+  /// calling thread, where they are handed out one by one; once it says yes,
+  /// the rest is not run and the result is false. If `times` is given, the time
+  /// of every phase is appended. Throws if the device fails; then the states of
+  /// the run's slots are lost.
   virtual bool run(size_t program, const Extents &extents,
-                   const std::function<bool()> &stop) = 0;
+                   const std::function<bool()> &stop,
+                   std::vector<PhaseTime> *times) = 0;
 
-  // Slots are all zero at first.
+  // Slots are all zero at first. The lowest that was never used is made ready
+  // before its first use, which throws where memory is short.
+  virtual void prepareSlot(unsigned slot) {}
   virtual void zeroSlot(unsigned slot) = 0;
   virtual void copySlot(unsigned from, unsigned to) = 0;
+
+  /// Bytes a second that the device reads from its memory, measured now.
+  virtual double measureReadBandwidth() = 0;
+  /// Joules that the device has used since some moment, if it counts them.
+  virtual std::optional<double> energy() { return std::nullopt; }
 };
 
 /// The processors of this machine. The artifact outlives the device.
 std::unique_ptr<Device> createCpuDevice(const artifact::Artifact &artifact,
                                         const artifact::Device &device,
                                         const DeviceOptions &options);
+
+/// A GPU, through the CUDA driver.
+std::unique_ptr<Device> createCudaDevice(const artifact::Artifact &artifact,
+                                         const artifact::Device &device,
+                                         const DeviceOptions &options);
 
 } // namespace mambit
 

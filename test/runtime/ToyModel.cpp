@@ -144,6 +144,60 @@ std::unique_ptr<ProgramT> makeProgram(const char *name, uint64_t tokens,
   return program;
 }
 
+/// The tables of a device, without targets: the same for all kinds.
+std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab) {
+  auto device = std::make_unique<DeviceT>();
+  device->kind = kind;
+  device->slot_bytes = 128;
+  for (uint64_t i = 0; i < 2; ++i) {
+    auto state = std::make_unique<StateT>();
+    state->name = i == 0 ? "hash" : "count";
+    state->offset = i * 64;
+    state->size = 4;
+    device->states.push_back(std::move(state));
+  }
+  auto tokens = [](const char *name, Access access) {
+    return param(name, access, DType::i32, Dim::tokens, {}, 0, 4);
+  };
+  auto state = [](const char *name) {
+    return param(name, Access::read_write, DType::i32, Dim::slots, {1}, 0, 4);
+  };
+  device->kernels.push_back(kernel("embed", tokens("ids", Access::read),
+                                   param("table", Access::read, DType::f32,
+                                         Dim::none, {vocab}, vocab * 4, 0),
+                                   tokens("x", Access::write)));
+  device->kernels.push_back(kernel(
+      "scan", tokens("x", Access::read),
+      param("offsets", Access::read, DType::i32, Dim::sequences, {}, 4, 4),
+      param("slots", Access::read, DType::i32, Dim::sequences, {}, 0, 4),
+      state("hash"), state("count"), tokens("h", Access::write),
+      tokens("scratch", Access::read_write)));
+  for (const char *name : {"head", "head_decode"})
+    device->kernels.push_back(
+        kernel(name, tokens("h", Access::read),
+               param("rows", Access::read, DType::i32, Dim::rows, {}, 0, 4),
+               param("logits", Access::write, DType::f32, Dim::rows, {vocab}, 0,
+                     vocab * 4)));
+  device->programs.push_back(makeProgram("prefill", kToyPrefillTokens,
+                                         kToyPrefillSequences,
+                                         kToyPrefillTokens, 2, vocab));
+  device->programs.push_back(makeProgram("decode", kToyDecodeSequences,
+                                         kToyDecodeSequences,
+                                         kToyDecodeSequences, 3, vocab));
+  return device;
+}
+
+std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab) {
+  std::vector<std::unique_ptr<KernelCodeT>> kernels;
+  kernels.push_back(code(phase("embed", term(Dim::tokens, 0, 3))));
+  kernels.push_back(code(phase("scan_0", term(Dim::tokens, 0, 1)),
+                         phase("scan_1", term(Dim::sequences, 0, 1))));
+  for (const char *name : {"head", "head_decode"})
+    kernels.push_back(
+        code(phase(name, term(Dim::rows, 0, 1), term(Dim::none, vocab, 1))));
+  return kernels;
+}
+
 } // namespace
 
 Draft test::makeToy(const ToyOptions &options) {
@@ -183,46 +237,7 @@ Draft test::makeToy(const ToyOptions &options) {
         draft.addSection("tokenizer", readBytes(options.tokenizer));
   }
 
-  auto device = std::make_unique<DeviceT>();
-  device->kind = "cpu";
-  device->slot_bytes = 128;
-  for (uint64_t i = 0; i < 2; ++i) {
-    auto state = std::make_unique<StateT>();
-    state->name = i == 0 ? "hash" : "count";
-    state->offset = i * 64;
-    state->size = 4;
-    device->states.push_back(std::move(state));
-  }
-  auto tokens = [](const char *name, Access access) {
-    return param(name, access, DType::i32, Dim::tokens, {}, 0, 4);
-  };
-  auto state = [](const char *name) {
-    return param(name, Access::read_write, DType::i32, Dim::slots, {1}, 0, 4);
-  };
-  device->kernels.push_back(
-      kernel("embed", tokens("ids", Access::read),
-             param("table", Access::read, DType::f32, Dim::none,
-                   {options.vocab}, options.vocab * 4, 0),
-             tokens("x", Access::write)));
-  device->kernels.push_back(kernel(
-      "scan", tokens("x", Access::read),
-      param("offsets", Access::read, DType::i32, Dim::sequences, {}, 4, 4),
-      param("slots", Access::read, DType::i32, Dim::sequences, {}, 0, 4),
-      state("hash"), state("count"), tokens("h", Access::write),
-      tokens("scratch", Access::read_write)));
-  for (const char *name : {"head", "head_decode"})
-    device->kernels.push_back(
-        kernel(name, tokens("h", Access::read),
-               param("rows", Access::read, DType::i32, Dim::rows, {}, 0, 4),
-               param("logits", Access::write, DType::f32, Dim::rows,
-                     {options.vocab}, 0, options.vocab * 4)));
-  device->programs.push_back(makeProgram("prefill", kToyPrefillTokens,
-                                         kToyPrefillSequences,
-                                         kToyPrefillTokens, 2, options.vocab));
-  device->programs.push_back(
-      makeProgram("decode", kToyDecodeSequences, kToyDecodeSequences,
-                  kToyDecodeSequences, 3, options.vocab));
-
+  auto device = makeDevice("cpu", options.vocab);
   for (const ToyTarget &wanted : options.targets) {
     auto target = std::make_unique<TargetT>();
     target->name = wanted.name;
@@ -234,13 +249,39 @@ Draft test::makeToy(const ToyOptions &options) {
     image->section = draft.addSection("code/cpu/" + wanted.name + ".elf",
                                       readBytes(options.image));
     target->images.push_back(std::move(image));
-    target->kernels.push_back(code(phase("embed", term(Dim::tokens, 0, 3))));
-    target->kernels.push_back(
-        code(phase("scan_0", term(Dim::tokens, 0, 1)),
-             phase("scan_1", term(Dim::sequences, 0, 1))));
-    for (const char *name : {"head", "head_decode"})
-      target->kernels.push_back(code(phase(name, term(Dim::rows, 0, 1),
-                                           term(Dim::none, options.vocab, 1))));
+    target->kernels = makeCode(options.vocab);
+    device->targets.push_back(std::move(target));
+  }
+  index.devices.push_back(std::move(device));
+
+  if (options.cudaTargets.empty())
+    return draft;
+  device = makeDevice("cuda", options.vocab);
+  for (const ToyCudaTarget &wanted : options.cudaTargets) {
+    auto target = std::make_unique<TargetT>();
+    target->name = wanted.chip;
+    target->triple = "nvptx64-nvidia-cuda";
+    target->chip = wanted.chip;
+    auto addImage = [&](ImageKind kind, const std::string &path) {
+      if (path.empty())
+        return;
+      auto image = std::make_unique<ImageT>();
+      image->kind = kind;
+      image->section = draft.addSection("code/cuda/" + wanted.chip + "." +
+                                            EnumNameImageKind(kind),
+                                        readBytes(path));
+      target->images.push_back(std::move(image));
+    };
+    addImage(ImageKind::cubin, wanted.cubin);
+    addImage(ImageKind::ptx, wanted.ptx);
+    target->kernels = makeCode(options.vocab);
+    for (auto &kernel : target->kernels)
+      for (auto &phase : kernel->phases) {
+        phase->resources = std::make_unique<ResourcesT>();
+        phase->resources->threads = 32;
+        if (phase->symbol == "scan_1")
+          phase->resources->shared_bytes = kToyPrefillTokens * 4;
+      }
     device->targets.push_back(std::move(target));
   }
   index.devices.push_back(std::move(device));

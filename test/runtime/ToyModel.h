@@ -18,11 +18,18 @@ struct ToyTarget {
   std::vector<std::string> features;
 };
 
+/// Code for GPUs, made from toy_kernels.cu; no path: no image of the kind.
+struct ToyCudaTarget {
+  std::string chip;
+  std::string ptx, cubin;
+};
+
 struct ToyOptions {
   std::string image;     // a shared object made from toy_kernels.c,
   unsigned vocab = 7;    // with this VOCAB
   std::string tokenizer; // tokenizer.model; empty: none
   std::vector<ToyTarget> targets = {{"baseline", "x86_64-unknown-linux", {}}};
+  std::vector<ToyCudaTarget> cudaTargets; // none: no device cuda
   bool skeleton = false;
 };
 

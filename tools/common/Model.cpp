@@ -22,7 +22,9 @@ void tools::check(mambit_status status) {
 
 void ModelOptions::addTo(CLI::App &app) {
   app.add_option("MODEL.mbt", path, "The compiled model")->required();
-  app.add_option("--device", device, "Where to run (cpu)")
+  app.add_option("--device", device,
+                 "Where to run: cpu, cuda, or cuda:N for one of several GPUs "
+                 "(cpu)")
       ->option_text("NAME")
       ->group("Machine");
   app.add_option("--target", target,

@@ -338,7 +338,21 @@ Json tools::describeArtifact(const Artifact &artifact) {
   return Describer(artifact).describe();
 }
 
-void tools::checkFilter(const Json &artifact, const CodeFilter &filter) {
+void tools::applyFilter(Json &artifact, const CodeFilter &filter) {
+  if (!filter.device.empty()) {
+    Json kept = Json::array();
+    std::string kinds;
+    for (const Json &device : artifact["devices"]) {
+      std::string kind = device["kind"];
+      kinds += (kinds.empty() ? "" : ", ") + kind;
+      if (kind == filter.device)
+        kept.push_back(device);
+    }
+    if (kept.empty())
+      fail("no device '", filter.device,
+           "' in the artifact; it has: ", kinds.empty() ? "none" : kinds);
+    artifact["devices"] = kept;
+  }
   auto check = [&](const char *what, const std::string &name,
                    const char *list) {
     std::string names;
@@ -356,11 +370,32 @@ void tools::checkFilter(const Json &artifact, const CodeFilter &filter) {
   check("kernel", filter.kernel, "kernels");
 }
 
+static const ImageT *findImage(const TargetT &target, ImageKind kind) {
+  for (const auto &image : target.images)
+    if (image->kind == kind)
+      return image.get();
+  return nullptr;
+}
+
+/// The text of a kernel in PTX, or nothing: from the line of its name to the
+/// brace that ends it, which stands alone.
+static std::string findEntry(const std::string &ptx,
+                             const std::string &symbol) {
+  size_t name = ptx.find(".entry " + symbol + "(");
+  if (name == std::string::npos)
+    return "";
+  size_t begin = ptx.rfind('\n', name) + 1; // 0 if it is the first line
+  size_t end = ptx.find("\n}", name);
+  return ptx.substr(begin, end == std::string::npos ? end : end + 3 - begin);
+}
+
 Json tools::describeAssembly(const Artifact &artifact,
                              const CodeFilter &filter) {
   std::unique_ptr<IndexT> index(artifact.index().UnPack());
   Json list = Json::array();
   for (const auto &device : index->devices) {
+    if (!filter.device.empty() && device->kind != filter.device)
+      continue;
     auto found = std::find_if(
         device->targets.begin(), device->targets.end(), [&](auto &target) {
           return filter.target.empty() || target->name == filter.target;
@@ -369,22 +404,30 @@ Json tools::describeAssembly(const Artifact &artifact,
       continue;
     const TargetT &target = **found;
     auto functions = functionsOf(artifact, target);
+    std::string ptx;
+    if (const ImageT *image = findImage(target, ImageKind::ptx)) {
+      Bytes bytes = artifact.section(image->section);
+      ptx.assign(reinterpret_cast<const char *>(bytes.data), bytes.size);
+    }
+    auto assemblyOf = [&](const std::string &symbol) -> std::string {
+      if (auto function = functions.find(symbol); function != functions.end())
+        return disassemble(function->second, target.triple);
+      std::string text = findEntry(ptx, symbol);
+      if (text.empty())
+        fail("the code of target '", target.name, "' has no function '", symbol,
+             "'");
+      return text;
+    };
     for (size_t k = 0; k < device->kernels.size(); ++k) {
       const std::string &kernel = device->kernels[k]->name;
       if (!filter.kernel.empty() && kernel != filter.kernel)
         continue;
-      for (const auto &phase : target.kernels[k]->phases) {
-        auto function = functions.find(phase->symbol);
-        if (function == functions.end())
-          fail("the code of target '", target.name, "' has no function '",
-               phase->symbol, "'");
-        list.push_back(
-            {{"target", target.name},
-             {"kernel", kernel},
-             {"symbol", phase->symbol},
-             {"grid", gridText(*phase)},
-             {"assembly", disassemble(function->second, target.triple)}});
-      }
+      for (const auto &phase : target.kernels[k]->phases)
+        list.push_back({{"target", target.name},
+                        {"kernel", kernel},
+                        {"symbol", phase->symbol},
+                        {"grid", gridText(*phase)},
+                        {"assembly", assemblyOf(phase->symbol)}});
     }
   }
   return list;

@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 
 /// What of the code to show.
 struct CodeFilter {
+  std::string device; // empty: all
   std::string target; // empty: all; the assembly of the first
   std::string kernel; // empty: all
 };
@@ -23,10 +24,11 @@ struct CodeFilter {
 /// that the two cannot differ.
 Json describeArtifact(const artifact::Artifact &artifact);
 
-/// Throws Error if the artifact has nothing of the names in the filter.
-void checkFilter(const Json &artifact, const CodeFilter &filter);
+/// Throws Error if the artifact has nothing of the names in the filter. Takes
+/// other devices out of the report.
+void applyFilter(Json &artifact, const CodeFilter &filter);
 
-/// The assembly of each phase, by kernel and symbol.
+/// The assembly of each phase, by kernel and symbol; for a GPU its PTX.
 Json describeAssembly(const artifact::Artifact &artifact,
                       const CodeFilter &filter);
 

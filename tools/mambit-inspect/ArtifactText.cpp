@@ -166,15 +166,56 @@ void tools::printMemory(const Json &artifact) {
   }
 }
 
+static void printPhases(const Json &targets, const CodeFilter &filter) {
+  // What is known of a phase: on a GPU what it uses, else the size of its code.
+  static constexpr std::pair<const char *, const char *> kResources[] = {
+      {"threads", "threads"},
+      {"shared_bytes", "shared"},
+      {"static_shared_bytes", "static shared"},
+      {"registers", "registers"},
+      {"spill_bytes", "spilled"}};
+  bool resources = false;
+  for (const Json &target : targets)
+    for (const Json &phase : target["phases"])
+      resources |= phase.contains("resources");
+  std::vector<std::string> heading = {"target", "phase", "grid"};
+  if (resources)
+    for (auto [key, title] : kResources)
+      heading.push_back(title);
+  else
+    heading.push_back("code bytes");
+  Table table(heading, {3, 4, 5, 6, 7});
+  for (const Json &target : targets) {
+    if (!filter.target.empty() && target["target"] != filter.target)
+      continue;
+    for (const Json &phase : target["phases"]) {
+      std::vector<std::string> row = {textOf(target["target"]),
+                                      textOf(phase["symbol"]),
+                                      textOf(phase["grid"])};
+      if (resources)
+        for (auto [key, title] : kResources)
+          row.push_back(phase.contains("resources")
+                            ? textOf(phase["resources"][key])
+                            : "?");
+      else
+        row.push_back(phase.contains("code_bytes") ? textOf(phase["code_bytes"])
+                                                   : "?");
+      table.row(row);
+    }
+  }
+  table.print();
+}
+
 void tools::printKernels(const Json &artifact, const CodeFilter &filter) {
   for (const Json &device : artifact["devices"])
     for (const Json &kernel : device["kernels"]) {
       if (!filter.kernel.empty() && kernel["name"] != filter.kernel)
         continue;
       std::string op = textOf(kernel["op"]);
-      std::printf("kernel %s%s, launched by %s commands\n",
+      std::printf("kernel %s%s on %s, launched by %s commands\n",
                   textOf(kernel["name"]).c_str(),
                   op.empty() ? "" : (" (" + op + ")").c_str(),
+                  textOf(device["kind"]).c_str(),
                   textOf(kernel["launches"]).c_str());
       Table params({"parameter", "access", "type", "layout", "bytes"});
       for (const Json &param : kernel["params"]) {
@@ -188,17 +229,7 @@ void tools::printKernels(const Json &artifact, const CodeFilter &filter) {
                     bufferText(param), textOf(param["layout"]), bytes});
       }
       params.print();
-      Table phases({"target", "phase", "grid", "code bytes"}, {3});
-      for (const Json &target : kernel["targets"]) {
-        if (!filter.target.empty() && target["target"] != filter.target)
-          continue;
-        for (const Json &phase : target["phases"])
-          phases.row({textOf(target["target"]), textOf(phase["symbol"]),
-                      textOf(phase["grid"]),
-                      phase.contains("code_bytes") ? textOf(phase["code_bytes"])
-                                                   : "?"});
-      }
-      phases.print();
+      printPhases(kernel["targets"], filter);
       std::printf("\n");
     }
 }

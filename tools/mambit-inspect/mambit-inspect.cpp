@@ -19,6 +19,7 @@ static constexpr char kExamples[] = R"(Examples:
   mambit-inspect model.mbt
   mambit-inspect model.mbt --programs --memory
   mambit-inspect model.mbt --asm --target x86-64-v3 --kernel embedding
+  mambit-inspect model.mbt --device cuda --kernels
   mambit-inspect model.mbt --json | jq .config)";
 
 namespace {
@@ -44,7 +45,7 @@ static int inspectArtifact(const Options &options) {
       std::fprintf(options.json ? stderr : stdout, "wrote %s\n", path.c_str());
 
   Json report = describeArtifact(artifact);
-  checkFilter(report, options.filter);
+  applyFilter(report, options.filter);
   Json assembly;
   if (options.assembly)
     assembly = describeAssembly(artifact, options.filter);
@@ -103,10 +104,15 @@ int main(int argc, char **argv) {
   app.add_flag("--weights", options.weights,
                "Layouts, sizes, checksums and recipes of the weights")
       ->group(group);
-  app.add_flag("--asm", options.assembly, "Disassembled code of the kernels")
+  app.add_flag("--asm", options.assembly,
+               "Disassembled code of the kernels; for a GPU their PTX")
       ->group(group);
   app.add_option("--kernel", options.filter.kernel,
                  "Show this kernel only (all)")
+      ->option_text("NAME")
+      ->group(group);
+  app.add_option("--device", options.filter.device,
+                 "Show what is for this device only: cpu, cuda (all)")
       ->option_text("NAME")
       ->group(group);
   app.add_option("--target", options.filter.target,

@@ -3,20 +3,20 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/Status.h"
-#include "runtime/device/Device.h"
+#include "runtime/device/Grid.h"
 #include "runtime/device/cpu/Features.h"
 #include "runtime/device/cpu/SharedObject.h"
 #include "runtime/device/cpu/ThreadPool.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <sys/mman.h>
 #include <unistd.h>
 
 using namespace mambit;
 using artifact::ArgKind;
-using artifact::Dim;
 
 namespace {
 
@@ -114,29 +114,9 @@ const artifact::Target &chooseTarget(const artifact::Device &device,
 using PhaseFunction = void (*)(void *const *buffers, const int64_t *dims,
                                int64_t tile);
 
-struct GridTerm {
-  Dim dim;
-  int64_t extent, divisor;
-};
-
 struct Phase {
   PhaseFunction function;
-  std::vector<GridTerm> grid;
-
-  int64_t tiles(const Extents &extents) const {
-    int64_t product = 1;
-    for (const GridTerm &term : grid) {
-      int64_t extent = term.extent;
-      if (term.dim == Dim::tokens)
-        extent = extents.tokens;
-      else if (term.dim == Dim::sequences)
-        extent = extents.sequences;
-      else if (term.dim == Dim::rows)
-        extent = extents.rows;
-      product *= extent / term.divisor + (extent % term.divisor != 0);
-    }
-    return product;
-  }
+  Grid grid;
 };
 
 struct Command {
@@ -161,18 +141,21 @@ public:
     }
   }
 
+  std::string name() const override { return cpu::processorName(); }
   std::string target() const override { return chosen.name()->str(); }
   unsigned threads() const override { return pool.size(); }
 
-  void copyIn(uint64_t offset, const void *data, uint64_t size) override {
+  void copyIn(size_t, uint64_t offset, const void *data,
+              uint64_t size) override {
     memcpy(arena.data() + offset, data, size);
   }
-  void copyOut(uint64_t offset, void *data, uint64_t size) override {
+  void copyOut(size_t, uint64_t offset, void *data, uint64_t size) override {
     memcpy(data, arena.data() + offset, size);
   }
 
   bool run(size_t program, const Extents &extents,
-           const std::function<bool()> &stop) override;
+           const std::function<bool()> &stop,
+           std::vector<PhaseTime> *times) override;
 
   void zeroSlot(unsigned slot) override {
     states.zero(slot * slotBytes, slotBytes);
@@ -181,6 +164,8 @@ public:
     memcpy(states.data() + to * slotBytes, states.data() + from * slotBytes,
            slotBytes);
   }
+
+  double measureReadBandwidth() override;
 
 private:
   static uint64_t arenaSize(const artifact::Device &device) {
@@ -212,11 +197,7 @@ private:
     for (const artifact::Phase *phase : *kernel.phases()) {
       auto function =
           reinterpret_cast<PhaseFunction>(code.symbol(phase->symbol()->str()));
-      Phase &resolved = phases.emplace_back(Phase{function, {}});
-      if (phase->grid())
-        for (const artifact::GridTerm *term : *phase->grid())
-          resolved.grid.push_back(
-              {term->dim(), int64_t(term->extent()), int64_t(term->divisor())});
+      phases.push_back({function, Grid(*phase)});
     }
     return phases;
   }
@@ -256,8 +237,15 @@ private:
 
 } // namespace
 
+using Clock = std::chrono::steady_clock;
+
+static double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 bool CpuDevice::run(size_t program, const Extents &extents,
-                    const std::function<bool()> &stop) {
+                    const std::function<bool()> &stop,
+                    std::vector<PhaseTime> *times) {
   const std::vector<Command> &commands = programs[program];
   const int64_t dims[] = {extents.tokens, extents.sequences, extents.rows};
   // One entry of the pool for the whole program. The command before which all
@@ -265,19 +253,56 @@ bool CpuDevice::run(size_t program, const Extents &extents,
   // is about to run: so all threads read the same after the barrier between.
   std::atomic<size_t> end{commands.size()};
   pool.run([&](unsigned thread) {
+    Clock::time_point start = Clock::now();
     for (size_t i = 0; i < end.load(std::memory_order_relaxed); ++i) {
       if (thread == 0 && i + 1 < commands.size() && stop())
         end.store(i + 1, std::memory_order_relaxed);
-      for (const Phase &phase : *commands[i].phases) {
-        int64_t tiles = phase.tiles(extents);
-        TileRange share = shareOf(tiles, thread, pool.size());
+      const std::vector<Phase> &phases = *commands[i].phases;
+      for (size_t p = 0; p < phases.size(); ++p) {
+        TileRange share =
+            shareOf(phases[p].grid.tiles(extents), thread, pool.size());
         for (int64_t tile = share.begin; tile < share.end; ++tile)
-          phase.function(commands[i].buffers.data(), dims, tile);
+          phases[p].function(commands[i].buffers.data(), dims, tile);
         pool.barrier();
+        if (times && thread == 0) {
+          times->push_back({program, i, p, secondsSince(start)});
+          start = Clock::now();
+        }
       }
     }
   });
   return end == commands.size();
+}
+
+double CpuDevice::measureReadBandwidth() {
+  // More than caches hold.
+  constexpr uint64_t kBytes = uint64_t(512) << 20;
+  Pages pages(kBytes, "measuring the bandwidth");
+  const auto *words = reinterpret_cast<const uint64_t *>(pages.data());
+  constexpr int64_t kLine = 8; // words
+  std::atomic<uint64_t> sink{0};
+  double best = 0;
+  for (int round = 0; round < 4; ++round) {
+    Clock::time_point start = Clock::now();
+    pool.run([&](unsigned thread) {
+      TileRange lines =
+          shareOf(kBytes / sizeof(uint64_t) / kLine, thread, pool.size());
+      if (round == 0) { // pages come into being
+        memset(pages.data() + lines.begin * kLine * sizeof(uint64_t), 1,
+               (lines.end - lines.begin) * kLine * sizeof(uint64_t));
+        return;
+      }
+      uint64_t sums[kLine] = {};
+      for (int64_t line = lines.begin; line < lines.end; ++line)
+        for (int64_t i = 0; i < kLine; ++i)
+          sums[i] += words[line * kLine + i];
+      for (uint64_t sum : sums)
+        sink += sum;
+    });
+    if (round != 0)
+      best = std::max(best, double(kBytes) / secondsSince(start));
+  }
+  return best;
 }
 
 std::unique_ptr<Device>

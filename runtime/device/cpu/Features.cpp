@@ -5,12 +5,22 @@
 #include "runtime/device/cpu/Features.h"
 
 #include <cstdint>
+#include <fstream>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 using namespace mambit;
+
+std::string cpu::processorName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("model name", 0) == 0)
+      if (size_t colon = line.find(": "); colon != std::string::npos)
+        return line.substr(colon + 2);
+  return machineArchitecture();
+}
 
 #if defined(__x86_64__)
 

@@ -100,7 +100,7 @@ CompiledKernel::CompiledKernel(const std::string &arguments,
   if (failed(compiled))
     fail("cannot compile\n" + text);
   code = std::move(*compiled);
-  image = std::make_unique<LoadedImage>(code.image);
+  image = std::make_unique<LoadedImage>(code.images[0].bytes);
 }
 
 static int64_t getTiles(const Phase &phase, const int64_t *extents) {

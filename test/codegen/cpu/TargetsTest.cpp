@@ -21,7 +21,8 @@ TEST(Targets, UnknownNameListsTheKnown) {
   ASSERT_FALSE(bool(target));
   EXPECT_EQ(llvm::toString(target.takeError()),
             "unknown target 'sparc', expected one of: x86-64-v4-vnni, "
-            "x86-64-v4, x86-64-v3");
+            "x86-64-v4, x86-64-v3, sm_121, sm_120, sm_103, sm_100, sm_90a, "
+            "sm_90, sm_89, sm_86, sm_80");
 }
 
 TEST(Targets, ListsAreSortedBestFirst) {

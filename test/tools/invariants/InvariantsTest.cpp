@@ -3,7 +3,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Runs the artifact named by MAMBIT_TEST_MODEL through the C interface, on
-// every target in it that this machine can run.
+// every target in it that this machine can run, and on a GPU.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,10 +36,11 @@ using Session = std::unique_ptr<mambit_session, SessionDeleter>;
 
 class Model {
 public:
-  /// Without a model if the machine cannot run the target.
+  /// `target` is a target of device cpu, or "cuda". Without a model if the
+  /// machine cannot run it.
   explicit Model(const char *target, uint32_t threads = 2) {
     mambit_model_options options = MAMBIT_INIT(mambit_model_options);
-    options.target = target;
+    (std::string(target) == "cuda" ? options.device : options.target) = target;
     options.threads = threads;
     mambit_model *opened = nullptr;
     status =
@@ -167,6 +168,34 @@ TEST_P(Invariants, BatchesEqualSingleRuns) {
   EXPECT_EQ(batch, single);
 }
 
+// The same of decoding, at every size of a batch that code may treat apart.
+TEST_P(Invariants, DecodingInBatchesEqualsSingleRuns) {
+  constexpr size_t kMost = 64, kSteps = 3;
+  std::vector<Session> alone, together;
+  std::vector<mambit_session *> handles;
+  std::unique_ptr<Model> other = std::make_unique<Model>(GetParam());
+  for (size_t i = 0; i < kMost; ++i) {
+    alone.push_back(model->session());
+    together.push_back(other->session());
+    handles.push_back(together.back().get());
+  }
+  for (size_t batch : {size_t(1), size_t(3), size_t(16), kMost})
+    for (size_t step = 0; step < kSteps; ++step) {
+      Tokens tokens = makeTokens(batch, batch + step, model->vocab);
+      std::vector<Tokens> sequences;
+      Logits single;
+      for (size_t i = 0; i < batch; ++i) {
+        sequences.push_back({tokens[i]});
+        Logits logits = model->forward({alone[i].get()}, {{tokens[i]}});
+        single.insert(single.end(), logits.begin(), logits.end());
+      }
+      ASSERT_EQ(
+          other->forward({handles.begin(), handles.begin() + batch}, sequences),
+          single)
+          << "step " << step << " of " << batch << " sequences";
+    }
+}
+
 // However a prompt is cut, its logits are those of the whole.
 TEST_P(Invariants, CutsDoNotMatter) {
   Tokens prompt = makeTokens(600, 7, model->vocab);
@@ -202,7 +231,7 @@ TEST_P(Invariants, SeveralThreadsRunSessionsOfOneModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Invariants,
-                         testing::Values("x86-64-v3", "x86-64-v4"),
+                         testing::Values("x86-64-v3", "x86-64-v4", "cuda"),
                          [](const auto &info) {
                            std::string name = info.param;
                            for (char &c : name)
@@ -213,8 +242,9 @@ INSTANTIATE_TEST_SUITE_P(Targets, Invariants,
 // Kernels fix the order of all arithmetic, so targets agree to the last bit.
 TEST(Targets, GiveTheSameBits) {
   Model v3("x86-64-v3"), v4("x86-64-v4");
-  if (v4.status == MAMBIT_UNSUPPORTED)
-    GTEST_SKIP() << v4.message;
+  for (const Model *model : {&v3, &v4})
+    if (model->status == MAMBIT_UNSUPPORTED)
+      GTEST_SKIP() << model->message;
   Tokens prompt = makeTokens(100, 3, v3.vocab);
   EXPECT_EQ(v3.run(prompt), v4.run(prompt));
 }

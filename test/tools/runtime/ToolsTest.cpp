@@ -124,7 +124,8 @@ protected:
 //===----------------------------------------------------------------------===//
 
 TEST_F(ToolsTest, HelpHasExamples) {
-  for (std::string tool : {"mambit-run", "mambit-eval", "mambit-inspect"}) {
+  for (std::string tool :
+       {"mambit-run", "mambit-eval", "mambit-bench", "mambit-inspect"}) {
     Result help = run(tool + " --help");
     EXPECT_EQ(help.status, 0);
     EXPECT_EQ(help.err, "");
@@ -139,7 +140,8 @@ TEST_F(ToolsTest, HelpHasExamples) {
 }
 
 TEST_F(ToolsTest, WrongOptionsAreErrors) {
-  for (std::string tool : {"mambit-run", "mambit-eval", "mambit-inspect"}) {
+  for (std::string tool :
+       {"mambit-run", "mambit-eval", "mambit-bench", "mambit-inspect"}) {
     expectError(tool, "is required");
     expectError(tool + " " + model + " --no-such-option", "--no-such-option");
   }
@@ -171,8 +173,10 @@ TEST_F(ToolsTest, UnusableFilesAreErrors) {
     expectError(tool + model + " --ids " + other, "is not a .npy file");
     expectError(tool + model + " --ids " + writeIds({1, 2, 7}),
                 "element 2 is 7, expected a token id less than 7");
+    expectError(tool + model + " --device tpu --ids " + writeIds({1}),
+                "unknown device 'tpu'");
     expectError(tool + model + " --device cuda --ids " + writeIds({1}),
-                "unknown device 'cuda'");
+                "the artifact has no code for device 'cuda'; it has: cpu");
     expectError(tool + model + " --target x86-64-v9 --ids " + writeIds({1}),
                 "'x86-64-v9'");
   }
@@ -376,6 +380,57 @@ TEST_F(ToolsTest, EvalEncodesTextWithoutBos) {
 // mambit-inspect
 //===----------------------------------------------------------------------===//
 
+TEST_F(ToolsTest, BenchMeasures) {
+  Result result = run("mambit-bench " + model +
+                      " --decode 1,3 --prompts 2 --prefill 9 --seconds 0 "
+                      "--threads 2 --json");
+  ASSERT_EQ(result.status, 0) << result.err;
+  auto report = nlohmann::json::parse(result.out);
+  EXPECT_EQ(report["device"], "cpu");
+  EXPECT_EQ(report["threads"], 2);
+  EXPECT_GT(report["read_bytes_per_second"], 1e8);
+  ASSERT_EQ(report["measurements"].size(), 3u);
+
+  // A table of 7 floats; of each sequence two states of 4 bytes, read and
+  // written, and 7 floats of logits.
+  struct {
+    const char *program;
+    unsigned sequences, tokens, weights, states, logits;
+  } expected[] = {
+      {"decode", 1, 1, 28, 16, 28},
+      {"decode", 3, 3, 28, 48, 84},
+      // A piece of 8 tokens, then the last ones, decoded.
+      {"prefill", 2, 18, 84, 64, 56},
+  };
+  for (size_t i = 0; i < 3; ++i) {
+    const auto &found = report["measurements"][i];
+    EXPECT_EQ(found["program"], expected[i].program);
+    EXPECT_EQ(found["sequences"], expected[i].sequences);
+    EXPECT_EQ(found["tokens"], expected[i].tokens);
+    EXPECT_EQ(found["bytes"]["weights"], expected[i].weights) << i;
+    EXPECT_EQ(found["bytes"]["states"], expected[i].states) << i;
+    EXPECT_EQ(found["bytes"]["logits"], expected[i].logits) << i;
+    EXPECT_GE(found["steps"], 5);
+    EXPECT_GE(found["us"], found["us_least"]);
+    double floor = found["bytes"]["total"].get<double>() /
+                   report["read_bytes_per_second"].get<double>() * 1e6;
+    EXPECT_NEAR(found["floor_us"], floor, 1e-9 + floor * 1e-6);
+    unsigned launches = 0;
+    for (const auto &kernel : found["kernels"])
+      launches += kernel["launches"].get<unsigned>();
+    EXPECT_EQ(launches, i < 2 ? 4u : 12u);
+  }
+
+  result = run("mambit-bench " + model +
+               " --decode 2 --prefill 0 --seconds 0 --kernels");
+  EXPECT_EQ(result.status, 0) << result.err;
+  for (const char *part :
+       {"read bandwidth", "decode 2", "time by kernel", "scan_1"})
+    EXPECT_NE(result.out.find(part), std::string::npos) << part;
+  EXPECT_EQ(result.out.find("prefill"), std::string::npos);
+  expectError("mambit-bench " + model + " --decode 0", "--decode");
+}
+
 TEST_F(ToolsTest, InspectShowsAnArtifact) {
   Result summary = run("mambit-inspect " + model);
   EXPECT_EQ(summary.status, 0) << summary.err;
@@ -432,6 +487,31 @@ TEST_F(ToolsTest, InspectGivesTheCode) {
             std::string::npos);
   EXPECT_NE(assembly.out.find("\tret"), std::string::npos);
   EXPECT_EQ(assembly.out.find("unknown"), std::string::npos);
+}
+
+TEST_F(ToolsTest, InspectShowsCodeForGpus) {
+  test::ToyOptions options;
+  options.image = MAMBIT_TOY_IMAGE;
+  options.cudaTargets = {{"sm_80", MAMBIT_TOY_PTX, ""}};
+  artifact::Draft draft = test::makeToy(options);
+  artifact::write(draft, model);
+  std::string command = "mambit-inspect " + model + " --device cuda ";
+  Result result = run(command + "--kernels --kernel scan");
+  EXPECT_NE(result.out.find("kernel scan on cuda"), std::string::npos);
+  EXPECT_EQ(result.out.find("on cpu"), std::string::npos);
+  EXPECT_NE(result.out.find("threads  shared  static shared  registers"),
+            std::string::npos)
+      << result.out;
+  result = run(command + "--asm --kernel scan");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("scan_1 (scan, sm_80; tiles: sequences)\n"
+                            ".visible .entry scan_1("),
+            std::string::npos);
+  EXPECT_EQ(result.out.find(".entry head"), std::string::npos);
+  EXPECT_EQ(
+      nlohmann::json::parse(run(command + "--json").out)["devices"].size(), 1u);
+  expectError("mambit-inspect " + model + " --device tpu",
+              "no device 'tpu' in the artifact; it has: cpu, cuda");
 }
 
 TEST_F(ToolsTest, InspectVerifiesFirst) {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===--------------------------------------------------------------------===//
 
-#include "codegen/cpu/Functions.h"
+#include "codegen/Functions.h"
 
 using namespace mlir;
 using namespace mambit;
@@ -21,7 +21,7 @@ static Val exp2OfInteger(Val n, Type type) {
   return n.getBuilder().bitcast((n + 127) << 23, type);
 }
 
-Val cpu::exp(Val x) {
+Val mambit::exp(Val x) {
   KernelBuilder &b = x.getBuilder();
   // Where the result is zero or infinite anyway. Not a number stays it.
   x = select(x > 90.0, 90.0, select(x < -105.0, -105.0, x));
@@ -39,7 +39,7 @@ Val cpu::exp(Val x) {
   return y * exp2OfInteger(b.toInteger(n - half, 32), x.getType());
 }
 
-Val cpu::softplus(Val x) {
+Val mambit::softplus(Val x) {
   // max(x, 0) + ln(1 + u), u = e^-|x| <= 1; ln(1 + u) = 2 artanh(u / (2 + u)),
   // whose series at 1/3 has converged after eight terms.
   Val u = exp(0.0 - abs(x));
@@ -49,4 +49,4 @@ Val cpu::softplus(Val x) {
   return fma(s * 2.0, series, max(x, 0.0));
 }
 
-Val cpu::silu(Val x) { return x / (exp(0.0 - x) + 1.0); }
+Val mambit::silu(Val x) { return x / (exp(0.0 - x) + 1.0); }

@@ -1,0 +1,157 @@
+//===- DenseLinear.cpp - products in f32 --------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+//
+// The columns of a row tile are dealt out to the warps and their lanes, each of
+// which adds its own up in order. Then the lanes' sums are added up, then the
+// warps'. The order depends on the shape of the matrix alone.
+//
+//===--------------------------------------------------------------------===//
+
+#include "codegen/gpu/Kernels.h"
+
+using namespace mlir;
+using namespace mambit;
+using cuda::SimtBuilder;
+
+static constexpr int64_t kWarps = cuda::kFloatThreads / SimtBuilder::kWarp;
+
+/// Adds up what the warps have of each row and token, and ends. `partial` is
+/// [token][warp][row].
+static void finish(SimtBuilder &b, Val partial, Val rowTile, Val first, Val end,
+                   int64_t tokens, cuda::FloatEpilogue epilogue) {
+  b.barrier();
+  Val token = b.thread() / cuda::kTileRows, row = b.thread() % cuda::kTileRows;
+  Val t = first + token;
+  b.when(token < tokens, [&] {
+    b.when(t < end, [&] {
+      Val sum = b.load(partial, {token, 0, row});
+      for (int64_t warp = 1; warp < kWarps; ++warp)
+        sum = sum + b.load(partial, {token, warp, row});
+      epilogue(rowTile * cuda::kTileRows + row, t, sum);
+    });
+  });
+}
+
+/// One token alone, as in a decode step, is not worth the work of several.
+static void forTokens(SimtBuilder &b, Val first, Val end,
+                      function_ref<void(int64_t tokens)> body) {
+  b.when(first + 1 == end, [&] { body(1); }, [&] { body(cuda::kFloatTokens); });
+}
+
+/// The tokens of a block. Those past the end are computed as the last is.
+static Vals getTokens(Val first, Val end, int64_t count) {
+  Vals tokens;
+  for (int64_t i = 0; i < count; ++i)
+    tokens.push_back(i == 0 ? first : min(first + i, end - 1));
+  return tokens;
+}
+
+void cuda::emitDenseSums(SimtBuilder &b, Val weight, Val rowTile, Val v,
+                         int64_t k, Val first, Val end,
+                         FloatEpilogue epilogue) {
+  Type element = cast<MemRefType>(weight.getType()).getElementType();
+  // A lane takes 16 bytes of a column.
+  int64_t rows = 128 / element.getIntOrFloatBitWidth();
+  int64_t parts = kTileRows / rows, columns = SimtBuilder::kWarp / parts;
+  int64_t step = columns * kWarps;
+  Val part = b.lane() % parts, own = b.warp() * columns + b.lane() / parts;
+
+  Val partial = b.shared({kFloatTokens, kWarps, kTileRows}, b.getF32Type());
+  forTokens(b, first, end, [&](int64_t count) {
+    Vals tokens = getTokens(first, end, count);
+    /// Several steps at once, so that their loads are under way together.
+    auto group = [&](Val from, int64_t steps, bool whole,
+                     ArrayRef<Val> carried) {
+      Vals acc(carried), w, column, inside;
+      for (int64_t i = 0; i < steps; ++i) {
+        Val at = from + i * step + own;
+        inside.push_back(whole ? Val() : at < k);
+        column.push_back(whole ? at : min(at, k - 1));
+        w.push_back(b.load(weight, {rowTile, column[i], part * rows}, rows,
+                           llvm::Align(16)));
+      }
+      for (int64_t i = 0; i < steps; ++i) {
+        Val wide = b.toF32(w[i]);
+        if (!whole)
+          wide = select(inside[i], wide, b.zeros(b.getF32Type(), rows));
+        for (auto [sum, t] : llvm::zip(acc, tokens)) {
+          Val x = b.load(v, {t, column[i]});
+          sum = fma(wide, whole ? x : select(inside[i], x, 0.0), sum);
+        }
+      }
+      return acc;
+    };
+    constexpr int64_t kUnrolled = 4;
+    Vals acc(count, b.zeros(b.getF32Type(), rows));
+    int64_t whole = k / (step * kUnrolled) * (step * kUnrolled);
+    acc = b.loop(0, whole, step * kUnrolled, acc,
+                 [&](Val from, ArrayRef<Val> carried) {
+                   return group(from, kUnrolled, true, carried);
+                 });
+    if (whole < k)
+      acc = group(b.index(whole), llvm::divideCeilSigned(k - whole, step),
+                  false, acc);
+
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t r = 0; r < rows; ++r) {
+        Val total = b.reduceLanes(
+            b.extract(acc[i], r), [](Val a, Val c) { return a + c; }, parts);
+        Val to = part * rows + r;
+        b.when(b.lane() < parts,
+               [&] { b.store(total, partial, {i, b.warp(), to}); });
+      }
+    finish(b, partial, rowTile, first, end, count, epilogue);
+  });
+}
+
+void cuda::emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v,
+                          int64_t k, Val first, Val end,
+                          FloatEpilogue epilogue) {
+  constexpr int64_t kBlock = 32; // columns of a word
+  int64_t blocks = cast<MemRefType>(bits.getType()).getDimSize(1);
+  Val row = b.lane() % kTileRows;
+  Val own = b.warp() * 2 + b.lane() / kTileRows;
+
+  Val partial = b.shared({kFloatTokens, kWarps, kTileRows}, b.getF32Type());
+  forTokens(b, first, end, [&](int64_t count) {
+    Vals tokens = getTokens(first, end, count);
+    auto block = [&](Val cb, int64_t columns, ArrayRef<Val> carried) {
+      Vals acc(carried);
+      Val negative = b.load(bits, {rowTile, cb, row}) ^ -1;
+      for (int64_t column = 0; column < columns; ++column) {
+        int64_t bit = 8 * (column % 4) + column / 4;
+        Val sign =
+            (negative << (31 - bit)) & std::numeric_limits<int32_t>::min();
+        for (auto [i, t] : llvm::enumerate(tokens)) {
+          Val term = b.load(v, {t, cb * kBlock + column});
+          Val &sum = acc[2 * i + column % 2];
+          sum = sum + b.bitcast(b.bitcast(term, b.getI32Type()) ^ sign,
+                                b.getF32Type());
+        }
+      }
+      return acc;
+    };
+    Val zero = b.constant(b.getF32Type(), 0);
+    Vals acc(2 * count, zero);
+    acc = b.loop(own, k / kBlock, 2 * kWarps, acc,
+                 [&](Val cb, ArrayRef<Val> carried) {
+                   return block(cb, kBlock, carried);
+                 });
+    if (k % kBlock != 0) {
+      // The last block is short: the half warp does it whose turn it is.
+      Val mine = own == (blocks - 1) % (2 * kWarps);
+      Vals last = block(b.index(blocks - 1), k % kBlock, acc);
+      for (auto [sum, with] : llvm::zip(acc, last))
+        sum = select(mine, with, sum);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      Val total = b.reduceLanes(
+          acc[2 * i] + acc[2 * i + 1], [](Val a, Val c) { return a + c; },
+          kTileRows);
+      b.when(b.lane() < kTileRows,
+             [&] { b.store(total, partial, {i, b.warp(), row}); });
+    }
+    finish(b, partial, rowTile, first, end, count, epilogue);
+  });
+}

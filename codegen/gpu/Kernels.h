@@ -1,0 +1,56 @@
+//===- Kernels.h - emits the kernels of GPUs ----------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+//
+// Each fused operation becomes the phases of one kernel, as on the CPU and on
+// the same buffers (passes/KernelSignature.h). Of `digits` only the size is the
+// same: for few tokens it may hold planes of bits.
+//
+// A token's sums have one order, whatever else is computed beside it.
+//
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_GPU_KERNELS_H
+#define MAMBIT_CODEGEN_GPU_KERNELS_H
+
+#include "codegen/gpu/SimtBuilder.h"
+#include "dialects/mamba/Mamba.h"
+
+namespace mambit::cuda {
+
+/// Emits the phases of `kernel` at the end of `module`. Refuses a kernel that
+/// the target has no instructions for.
+mlir::FailureOr<llvm::SmallVector<Phase>>
+emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module);
+
+/// One phase, "gather": a token a block.
+void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
+
+/// Two phases. "prologue", a token a block, makes the activations that the
+/// product is of: normalised, weighted, quantised. It is left out if they are
+/// the input itself. "matmul" makes some rows of some tokens a block.
+void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op);
+
+/// Two phases. "conv", some channels of a sequence a block, makes the inputs of
+/// the recurrence; "recurrence" is some channels of a head of a sequence a
+/// block.
+void emitScan(SimtBuilder &b, mamba::ScanOp op);
+
+/// Tokens and rows of a tile of a product in f32, and its threads.
+constexpr int64_t kFloatTokens = 8, kTileRows = 16, kFloatThreads = 256;
+
+/// In a block: the sums of one row tile and the tokens from `first` to below
+/// `end`, at most kFloatTokens, each given to `epilogue` by one thread.
+using FloatEpilogue = llvm::function_ref<void(Val row, Val token, Val sum)>;
+
+/// Σ_k w[row][k] · v[token][k]; `weight` is interleaved.
+void emitDenseSums(SimtBuilder &b, Val weight, Val rowTile, Val v, int64_t k,
+                   Val first, Val end, FloatEpilogue epilogue);
+
+/// Σ_k ±v[token][k], + where the bit is set.
+void emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v, int64_t k,
+                    Val first, Val end, FloatEpilogue epilogue);
+
+} // namespace mambit::cuda
+
+#endif // MAMBIT_CODEGEN_GPU_KERNELS_H

@@ -1,0 +1,180 @@
+//===- SimtBuilder.cpp - writes kernels of threads ----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+
+#include "codegen/gpu/SimtBuilder.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mambit;
+using cuda::SimtBuilder;
+
+/// NVPTX's number for shared memory.
+static constexpr int64_t kSharedSpace = 3;
+
+void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
+                        int64_t numThreads,
+                        function_ref<void(ArrayRef<Val>)> body) {
+  assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
+  threads = numThreads;
+  sharedBytes = 0;
+  KernelBuilder::phase(suffix, grid, [&](ArrayRef<Val> tile) {
+    function->setAttr("threads", getI64IntegerAttr(threads));
+    Value id = create<NVVM::ThreadIdXOp>(getI32Type());
+    threadIndex = wrap(create<arith::IndexCastUIOp>(getIndexType(), id));
+    // The next phase may start whenever there is room: it waits by itself.
+    if (targetHas(Capability::dependentLaunch))
+      create<NVVM::GriddepcontrolOp>(
+          NVVM::GridDepActionKind::launch_dependents);
+    body(tile);
+  });
+  phases.back().resources.threads = threads;
+}
+
+void SimtBuilder::waitForPrevious() {
+  if (targetHas(Capability::dependentLaunch))
+    create<NVVM::GriddepcontrolOp>(NVVM::GridDepActionKind::wait);
+}
+
+void SimtBuilder::require(Capability capability, StringRef instruction) {
+  if (!targetHas(capability))
+    refuse() << "needs " << instruction << ", but target " << target.name
+             << " lacks " << stringify(capability);
+}
+
+InFlightDiagnostic SimtBuilder::refuse() {
+  // Once is enough for a kernel.
+  bool isFirst = !std::exchange(refused, true);
+  return isFirst ? kernel.emitOpError() : InFlightDiagnostic();
+}
+
+void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
+
+Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
+  auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
+                              getI64IntegerAttr(kSharedSpace));
+  sharedBytes += llvm::alignTo(
+      type.getNumElements() * element.getIntOrFloatBitWidth() / 8, 16);
+  if (sharedBytes > target.gpu.staticSharedBytes)
+    refuse() << "phase " << function.getSymName() << " needs " << sharedBytes
+             << " bytes of shared memory, but a block of target " << target.name
+             << " has " << target.gpu.staticSharedBytes;
+  std::string symbol =
+      (function.getSymName() + "_shared" + Twine(buffers++)).str();
+  {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPoint(function);
+    create<memref::GlobalOp>(symbol, getStringAttr("private"), type,
+                             getUnitAttr(), /*constant=*/false,
+                             /*alignment=*/getI64IntegerAttr(16));
+  }
+  return wrap(create<memref::GetGlobalOp>(type, symbol));
+}
+
+//===--------------------------------------------------------------------===//
+// Lanes
+//===--------------------------------------------------------------------===//
+
+static Val constantI32(SimtBuilder &b, int64_t value) {
+  return b.constant(b.getI32Type(), value);
+}
+
+Val SimtBuilder::shuffleXor(Val x, int64_t mask) {
+  return wrap(create<NVVM::ShflOp>(
+      x.getType(), constantI32(*this, -1), x, constantI32(*this, mask),
+      constantI32(*this, kWarp - 1), NVVM::ShflKind::bfly, UnitAttr()));
+}
+
+Val SimtBuilder::ballot(Val condition) {
+  return wrap(create<NVVM::VoteSyncOp>(getI32Type(), constantI32(*this, -1),
+                                       condition, NVVM::VoteSyncKind::ballot));
+}
+
+Val SimtBuilder::reduceLanes(Val x, function_ref<Val(Val, Val)> combine,
+                             int64_t firstMask, int64_t lanes) {
+  for (int64_t mask = firstMask; mask < lanes; mask *= 2)
+    x = combine(x, shuffleXor(x, mask));
+  return x;
+}
+
+Val SimtBuilder::reduceBlock(Val x, Val buffer,
+                             function_ref<Val(Val, Val)> combine) {
+  x = reduceLanes(x, combine);
+  when(lane() == 0, [&] { store(x, buffer, {warp()}); });
+  barrier();
+  x = reduceLanes(load(buffer, {lane() % numWarps()}), combine, 1, numWarps());
+  barrier();
+  return x;
+}
+
+//===--------------------------------------------------------------------===//
+// Tensor cores
+//===--------------------------------------------------------------------===//
+
+Vals SimtBuilder::mma(ArrayRef<int64_t> shape, bool bits, ArrayRef<Val> a,
+                      ArrayRef<Val> b, ArrayRef<Val> acc) {
+  auto values = [](ArrayRef<Val> vals) {
+    return SmallVector<Value>(vals.begin(), vals.end());
+  };
+  NVVM::MMATypes type = bits ? NVVM::MMATypes::b1 : NVVM::MMATypes::s8;
+  auto result = LLVM::LLVMStructType::getLiteral(
+      getContext(), SmallVector<Type>(acc.size(), getI32Type()));
+  Value sums = create<NVVM::MmaOp>(
+      result, values(a), values(b), values(acc), shape,
+      bits ? std::optional(NVVM::MMAB1Op::and_popc) : std::nullopt,
+      bits ? std::nullopt : std::optional(NVVM::MMAIntOverflow::wrapped),
+      std::array<NVVM::MMATypes, 2>{type, type},
+      std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
+                                     NVVM::MMALayout::col});
+  Vals next;
+  for (size_t i = 0; i < acc.size(); ++i)
+    next.push_back(
+        wrap(create<LLVM::ExtractValueOp>(sums, ArrayRef<int64_t>(i))));
+  return next;
+}
+
+Vals SimtBuilder::mmaBits(ArrayRef<Val> a, ArrayRef<Val> b, ArrayRef<Val> acc) {
+  require(Capability::b1Mma, "mma.m16n8k256 of bits");
+  return mma({16, 8, 256}, true, a, b, acc);
+}
+
+Vals SimtBuilder::mmaBytes(ArrayRef<Val> a, ArrayRef<Val> b,
+                           ArrayRef<Val> acc) {
+  require(Capability::s8Mma, "mma.m16n8k32 of bytes");
+  return mma({16, 8, 32}, false, a, b, acc);
+}
+
+//===--------------------------------------------------------------------===//
+// Words
+//===--------------------------------------------------------------------===//
+
+Val SimtBuilder::flatten(Val bytes) {
+  auto type = cast<MemRefType>(bytes.getType());
+  int64_t rowBytes = 1;
+  for (int64_t size : type.getShape().drop_front())
+    rowBytes *= size;
+  auto flat =
+      MemRefType::get({ShapedType::kDynamic, rowBytes}, type.getElementType());
+  // The number of rows is never asked for.
+  return wrap(create<memref::ReinterpretCastOp>(
+      flat, bytes, getIndexAttr(0),
+      ArrayRef<OpFoldResult>{OpFoldResult(Value(index(1))),
+                             getIndexAttr(rowBytes)},
+      ArrayRef<OpFoldResult>{getIndexAttr(rowBytes), getIndexAttr(1)}));
+}
+
+Val SimtBuilder::loadWords(Val bytes, Val row, Val byte, int64_t lanes) {
+  Val loaded =
+      load(flatten(bytes), {row, byte}, 4 * lanes, llvm::Align(4 * lanes));
+  return bitcast(loaded, vector(getI32Type(), lanes));
+}
+
+void SimtBuilder::storeWord(Val word, Val bytes, Val row, Val byte) {
+  store(bitcast(broadcast(word, 1), vector(getI8Type(), 4)), flatten(bytes),
+        {row, byte}, llvm::Align(4));
+}

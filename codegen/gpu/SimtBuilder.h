@@ -1,0 +1,90 @@
+//===- SimtBuilder.h - writes kernels of threads ------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+//
+// On a GPU a tile is a block, and what an emitter writes is what one of its
+// threads does.
+//
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_GPU_SIMTBUILDER_H
+#define MAMBIT_CODEGEN_GPU_SIMTBUILDER_H
+
+#include "codegen/KernelBuilder.h"
+#include "codegen/Targets.h"
+
+namespace mambit::cuda {
+
+class SimtBuilder : public KernelBuilder {
+public:
+  static constexpr int64_t kWarp = 32;
+
+  SimtBuilder(mlir::ModuleOp module, plan::KernelOp kernel,
+              const Target &target)
+      : KernelBuilder(module, kernel), target(target) {}
+
+  /// Emits a phase of blocks of so many threads, a multiple of a warp. The body
+  /// must wait for the phase before (`waitForPrevious`) where it first needs
+  /// anything but weights.
+  void phase(llvm::StringRef suffix, llvm::ArrayRef<GridTerm> grid,
+             int64_t threads,
+             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body);
+  void waitForPrevious();
+
+  bool targetHas(Capability capability) const { return target.has(capability); }
+  /// Says, before an instruction is emitted that needs it, that the target has
+  /// a capability. Without it the kernel is refused.
+  void require(Capability capability, llvm::StringRef instruction);
+  /// Whether anything was refused.
+  bool isRefused() const { return refused; }
+
+  // Threads: of the block, of the warp, and the number of the warp.
+  Val thread() { return threadIndex; }
+  Val lane() { return threadIndex % kWarp; }
+  Val warp() { return threadIndex / kWarp; }
+  int64_t numWarps() const { return threads / kWarp; }
+  void barrier();
+
+  /// An uninitialised buffer in shared memory, its own in every phase.
+  Val shared(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+
+  /// The value of the lane whose number differs in the bits of `mask`.
+  Val shuffleXor(Val x, int64_t mask);
+  /// A bit a lane.
+  Val ballot(Val condition);
+  /// Combines the values of a run of lanes, by halves of the run, so that all
+  /// of them have the result. `combine` must be commutative to the bit.
+  Val reduceLanes(Val x, llvm::function_ref<Val(Val, Val)> combine,
+                  int64_t firstMask = 1, int64_t lanes = kWarp);
+  /// The same over the block, which all threads must reach; the number of warps
+  /// must be a power of two. `buffer` is shared, an element a warp.
+  Val reduceBlock(Val x, Val buffer, llvm::function_ref<Val(Val, Val)> combine);
+
+  /// acc + and.popc of bits, m16n8k256.
+  Vals mmaBits(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
+               llvm::ArrayRef<Val> acc);
+  /// acc + products of signed bytes, m16n8k32.
+  Vals mmaBytes(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
+                llvm::ArrayRef<Val> acc);
+
+  /// Words of a buffer of bytes, `lanes` of them, at a byte of a row. The rows
+  /// lie as the buffer's leading dimension, whatever it has inside.
+  Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
+  void storeWord(Val word, Val bytes, Val row, Val byte);
+
+private:
+  Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
+           llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
+  Val flatten(Val bytes);
+  mlir::InFlightDiagnostic refuse();
+
+  const Target &target;
+  int64_t threads = 0, sharedBytes = 0; // of the phase
+  Val threadIndex;
+  unsigned buffers = 0;
+  bool refused = false;
+};
+
+} // namespace mambit::cuda
+
+#endif // MAMBIT_CODEGEN_GPU_SIMTBUILDER_H
