@@ -49,13 +49,12 @@ public:
     // The signs of a matrix and their zeros are made one after the other.
     if (key != lastKey) {
       last.reset();
-      auto values = std::make_shared<std::vector<float>>(
-          artifact::elementCount(view.shape).value());
-      weights.generate(key, 0, values->size(), values->data());
-      last = std::move(values);
+      uint64_t count = artifact::elementCount(view.shape).value();
+      last.reset(new float[count]);
+      weights.generate(key, 0, count, last.get());
       lastKey = key;
     }
-    view.data = last->data();
+    view.data = last.get();
     view.owner = last;
     return view;
   }
@@ -71,7 +70,7 @@ private:
 
   RandomWeights weights;
   std::string lastKey;
-  std::shared_ptr<const std::vector<float>> last;
+  std::shared_ptr<float[]> last;
 };
 
 } // namespace

@@ -45,7 +45,18 @@ TEST(RandomWeights, sameInAnyPieces) {
   EXPECT_EQ(whole, pieces);
 }
 
-/// Pinned: models made from a seed stay what they were.
+/// Models made from a seed stay what they were.
+TEST(RandomWeights, arePinned) {
+  RandomWeights weights(
+      1, {{"m.in_proj.weight", {4, 4}}, {"m.in_proj.wscale", {1, 4}}});
+  float values[4];
+  weights.generate("m.in_proj.weight", 0, 4, values);
+  const float expected[] = {-0x1.5dc376p-7f, -0x1.0002d4p-5f, -0x1.65b11p-6f,
+                            -0x1.23cd84p-6f};
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(values[i], expected[i]) << i;
+}
+
 TEST(RandomWeights, dependOnSeedAndKey) {
   RandomWeights weights = makeWeights(1);
   std::vector<float> first = generate(weights, kMixer + "A_log");
