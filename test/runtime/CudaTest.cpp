@@ -323,6 +323,25 @@ TEST_F(Gpu, ForksAndStartsAfresh) {
   }
 }
 
+TEST_F(Gpu, StopsBetweenCommands) {
+  auto model = openToy(makeToy(toyOptions()));
+  Sequence a(model);
+  const int32_t tokens[] = {1, 2, 3};
+  int asked = 0;
+  Batch batch;
+  batch.sessions = {a.session.get()};
+  batch.tokens = tokens;
+  batch.offsets = {0, 3};
+  batch.which = MAMBIT_LOGITS_NONE;
+  batch.logits = nullptr;
+  batch.stop = [&] { return ++asked == 2; }; // before the second command
+  EXPECT_FALSE(model->forward(batch));
+  EXPECT_EQ(asked, 2);
+  EXPECT_THROW(a.session->position(), StatusError);
+  a.session->reset();
+  forward(*model, {&a}, {3}, 1);
+}
+
 TEST_F(Gpu, TakesMemoryAsSessionsCome) {
   // 2^20 slots of 128 bytes; the first sessions need a piece of it.
   auto model = openToy(makeToy(toyOptions()), "cuda:0", 1u << 20);

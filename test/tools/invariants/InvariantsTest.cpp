@@ -205,6 +205,68 @@ TEST_P(Invariants, CutsDoNotMatter) {
         << "in pieces of " << piece;
 }
 
+// A fork goes on as its origin would have, and neither touches the other, nor
+// the sessions around them.
+TEST_P(Invariants, ForksGoOnAlone) {
+  Tokens prompt = makeTokens(70, 5, model->vocab), next = {1, 2, 3},
+         other = {4};
+  std::vector<Session> sessions;
+  for (size_t i = 0; i < 5; ++i) {
+    sessions.push_back(model->session());
+    model->forward({sessions.back().get()},
+                   {makeTokens(70, 5 + i, model->vocab)});
+  }
+  mambit_session *copy = nullptr;
+  CHECK_OK(mambit_session_fork(sessions[0].get(), &copy));
+  Session fork(copy);
+  uint64_t position = 0;
+  CHECK_OK(mambit_session_position(copy, &position));
+  EXPECT_EQ(position, prompt.size());
+  Logits ofOrigin = model->forward({sessions[0].get()}, {next});
+  Logits ofFork = model->forward({copy}, {other});
+  Session alone = model->session();
+  model->forward({alone.get()}, {prompt});
+  EXPECT_EQ(model->forward({alone.get()}, {next}), ofOrigin);
+  CHECK_OK(mambit_session_reset(alone.get()));
+  model->forward({alone.get()}, {prompt});
+  EXPECT_EQ(model->forward({alone.get()}, {other}), ofFork);
+  for (size_t i = 1; i < sessions.size(); ++i) {
+    CHECK_OK(mambit_session_reset(alone.get()));
+    model->forward({alone.get()}, {makeTokens(70, 5 + i, model->vocab)});
+    EXPECT_EQ(model->forward({alone.get()}, {other}),
+              model->forward({sessions[i].get()}, {other}))
+        << "session " << i;
+  }
+}
+
+// Long runs: only where a step takes little.
+TEST_P(Invariants, ManyStepsDoNotDrift) {
+  if (std::string(GetParam()) != "cuda")
+    GTEST_SKIP() << "takes minutes on a processor";
+  constexpr size_t kSteps = 10000, kCompared = 32;
+  Tokens tokens = makeTokens(kSteps, 11, model->vocab);
+  Tokens end(tokens.end() - kCompared, tokens.end());
+  auto decoded = [&] {
+    Session session = model->session();
+    mambit_session *handle = session.get();
+    for (size_t i = 0; i < kSteps - kCompared; ++i)
+      EXPECT_EQ(mambit_decode(&handle, 1, &tokens[i], nullptr, 0), MAMBIT_OK)
+          << mambit_last_error();
+    Logits logits;
+    for (int32_t token : end) {
+      Logits row = model->forward({handle}, {{token}});
+      logits.insert(logits.end(), row.begin(), row.end());
+    }
+    return logits;
+  };
+  Logits first = decoded();
+  EXPECT_EQ(decoded(), first);
+  Session session = model->session();
+  CHECK_OK(mambit_prefill(session.get(), tokens.data(), kSteps - kCompared,
+                          MAMBIT_LOGITS_NONE, nullptr, 0));
+  EXPECT_LE(relativeL2(model->forward({session.get()}, {end}), first), 1e-4);
+}
+
 TEST_P(Invariants, RunsAndThreadsGiveTheSameBits) {
   Tokens prompt = makeTokens(100, 3, model->vocab);
   Logits first = model->run(prompt);
