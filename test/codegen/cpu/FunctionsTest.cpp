@@ -117,7 +117,7 @@ TEST(Functions, ErrorOfSoftplus) {
 
 TEST(Functions, ErrorOfSilu) {
   EXPECT_LE(largestError(
-                mambit::silu, [](double x) { return x / (1 + std::exp(-x)); }, -85,
-                3e38f),
+                mambit::silu, [](double x) { return x / (1 + std::exp(-x)); },
+                -85, 3e38f),
             4);
 }

@@ -44,6 +44,8 @@ func.func private @copy(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %tokens: ind
 
 TEST_F(Image, SameBytesEveryTime) {
   for (const Target &target : getTargets()) {
+    if (target.device != "cpu")
+      continue;
     auto first = cpu::compileToImage(*parse(copyText), target, nullptr);
     auto second = cpu::compileToImage(*parse(copyText), target, nullptr);
     ASSERT_TRUE(succeeded(first) && succeeded(second)) << target.name;
@@ -67,7 +69,7 @@ func.func private @tangent(%x: memref<?xf32>, %tokens: index, %sequences: index,
                                           message = diagnostic.str();
                                           return mlir::success();
                                         });
-  EXPECT_TRUE(
-      failed(cpu::compileToImage(*module, getTargets().back(), nullptr)));
+  const Target *target = llvm::cantFail(lookupTarget("x86-64-v3"));
+  EXPECT_TRUE(failed(cpu::compileToImage(*module, *target, nullptr)));
   EXPECT_EQ(message, "kernels for x86-64-v3 call functions outside them: tanf");
 }
