@@ -42,6 +42,10 @@ static Traffic countCommand(const artifact::Artifact &artifact,
                             const Extents &extents, const Visit &weight) {
   const artifact::Kernel &kernel = *device.kernels()->Get(command.kernel());
   Traffic traffic;
+  // Where no logits are wanted, nothing of what makes them is run.
+  for (const artifact::Param *param : *kernel.params())
+    if (param->dim() == artifact::Dim::rows && extents.rows == 0)
+      return traffic;
   for (unsigned i = 0; i < command.args()->size(); ++i) {
     const artifact::Arg &arg = *command.args()->Get(i);
     const artifact::Param &param = *kernel.params()->Get(i);
