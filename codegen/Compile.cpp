@@ -60,6 +60,15 @@ static LogicalResult writeDump(Operation *op, StringRef folder, StringRef file,
   return success();
 }
 
+static bool isCpu(const Target &target) { return target.device == "cpu"; }
+
+FailureOr<SmallVector<Phase>> mambit::emitKernel(plan::KernelOp kernel,
+                                                 const Target &target,
+                                                 ModuleOp module) {
+  return isCpu(target) ? cpu::emitKernel(kernel, target, module)
+                       : cuda::emitKernel(kernel, target, module);
+}
+
 /// The shared object of a CPU's kernels.
 static LogicalResult makeCpuImages(ModuleOp module, const Target &target,
                                    DumpFn dump, TargetCode &code) {
@@ -106,13 +115,10 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   context->appendDialectRegistry(registry);
   context->loadAllAvailableDialects();
 
-  bool isCpu = target.device == "cpu";
   OwningOpRef<ModuleOp> module = ModuleOp::create(planned.getLoc());
   TargetCode code;
   for (auto kernel : planned.getOps<plan::KernelOp>()) {
-    FailureOr<SmallVector<Phase>> phases =
-        isCpu ? cpu::emitKernel(kernel, target, *module)
-              : cuda::emitKernel(kernel, target, *module);
+    FailureOr<SmallVector<Phase>> phases = emitKernel(kernel, target, *module);
     if (failed(phases))
       return failure();
     code.kernels.push_back(std::move(*phases));
@@ -128,8 +134,9 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   DumpFn dump;
   if (!options.dumpTo.empty())
     dump = writeForm;
-  LogicalResult made = isCpu ? makeCpuImages(*module, target, dump, code)
-                             : makeGpuImages(*module, target, dump, code);
+  LogicalResult made = isCpu(target)
+                           ? makeCpuImages(*module, target, dump, code)
+                           : makeGpuImages(*module, target, dump, code);
   if (failed(made) || failed(dumped))
     return failure();
   return std::move(code);

@@ -33,6 +33,10 @@ struct CodegenOptions {
   std::string dumpTo;
 };
 
+/// Emits the phases of a kernel for a target at the end of `module`.
+mlir::FailureOr<llvm::SmallVector<Phase>>
+emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module);
+
 /// Makes the code of the `plan.kernel` operations of `planned`.
 mlir::FailureOr<TargetCode> compileKernels(mlir::ModuleOp planned,
                                            const Target &target,

@@ -5,8 +5,8 @@
 #include "codegen/Passes.h"
 
 #include "codegen/Compile.h"
-#include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Lower.h"
+#include "codegen/gpu/Lower.h"
 
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
@@ -15,12 +15,12 @@ using namespace mlir;
 using namespace mambit;
 
 namespace {
-struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitCpuKernels)
-  EmitCpuKernels() = default;
-  EmitCpuKernels(const EmitCpuKernels &other) : PassWrapper(other) {}
+struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitKernels)
+  EmitKernels() = default;
+  EmitKernels(const EmitKernels &other) : PassWrapper(other) {}
 
-  StringRef getArgument() const final { return "emit-cpu-kernels"; }
+  StringRef getArgument() const final { return "emit-kernels"; }
   StringRef getDescription() const final {
     return "Replace a planned module by the phases of its kernels";
   }
@@ -36,7 +36,7 @@ struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
     }
     OwningOpRef<ModuleOp> code = ModuleOp::create(planned.getLoc());
     for (auto kernel : planned.getOps<plan::KernelOp>())
-      if (failed(cpu::emitKernel(kernel, **found, *code)))
+      if (failed(emitKernel(kernel, **found, *code)))
         return signalPassFailure();
     planned.getBodyRegion().takeBody(code->getBodyRegion());
   }
@@ -48,8 +48,12 @@ struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
 } // namespace
 
 void mambit::registerMambitCodegenPasses() {
-  PassRegistration<EmitCpuKernels>();
+  PassRegistration<EmitKernels>();
   PassPipelineRegistration<>(
       "lower-cpu-kernels", "Lower the phases of kernels to the LLVM dialect",
       [](OpPassManager &passes) { cpu::addLoweringPasses(passes); });
+  PassPipelineRegistration<>(
+      "lower-gpu-kernels",
+      "Lower the phases of kernels to the LLVM and NVVM dialects",
+      [](OpPassManager &passes) { cuda::addLoweringPasses(passes); });
 }

@@ -7,9 +7,9 @@
 
 namespace mambit {
 
-/// Registers `emit-cpu-kernels`, which replaces a planned module by the phases
-/// of its kernels, and `lower-cpu-kernels`, which lowers those to the LLVM
-/// dialect.
+/// Registers `emit-kernels`, which replaces a planned module by the phases of
+/// its kernels for a target, and `lower-cpu-kernels` and `lower-gpu-kernels`,
+/// which lower those to the LLVM dialect.
 void registerMambitCodegenPasses();
 
 } // namespace mambit

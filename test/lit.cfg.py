@@ -1,6 +1,7 @@
 """lit configuration of all suites; lit.site.cfg.py.in says where the tools are."""
 
 import os
+import shutil
 
 import lit.formats
 
@@ -39,3 +40,9 @@ levels = {
 runnable = [level for level, needed in levels.items() if needed <= flags]
 config.available_features.update(runnable)
 config.substitutions.append(("%targets", ",".join(runnable)))
+
+# Where there is an assembler of PTX, the code of every GPU goes through it.
+if shutil.which("ptxas") or os.access("/usr/local/cuda/bin/ptxas", os.X_OK):
+    config.available_features.add("ptxas")
+else:
+    lit_config.warning("no ptxas in PATH or /usr/local/cuda/bin: GPU code is not assembled")

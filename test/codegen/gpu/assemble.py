@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles checkpoints for every GPU target; each must come out as machine code,
+on sm_90a without spills.
+
+  assemble.py WORK ACTIVATION_BITS CHECKPOINT...
+"""
+
+import json
+import subprocess
+import sys
+
+
+def tool(*arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+work, bits, checkpoints = sys.argv[1], sys.argv[2], sys.argv[3:]
+names = [line.split()[0] for line in tool("mambit-compile", "--list-targets").splitlines()
+         if " cuda," in line]
+for checkpoint in checkpoints:
+    artifact = f"{work}/model.mbt"
+    tool("mambit-compile", checkpoint, "-o", artifact, "--quiet", f"--activation-bits={bits}",
+         "--target=" + ",".join(names))
+    (device,) = json.loads(tool("mambit-inspect", artifact, "--json"))["devices"]
+    assert sorted(t["name"] for t in device["targets"]) == sorted(names), device["targets"]
+    for target in device["targets"]:
+        kinds = [image["kind"] for image in target["images"]]
+        assert kinds == ["cubin", "ptx"], (target["name"], kinds)
+    for kernel in device["kernels"]:
+        for target in kernel["targets"]:
+            for phase in target["phases"]:
+                used = phase["resources"]
+                assert used["registers"] > 0, phase
+                if target["target"] == "sm_90a":
+                    assert used["spill_bytes"] == 0, phase

@@ -1,0 +1,130 @@
+// The kernels of a small model of odd sizes, for targets that differ in what
+// they have.
+
+// RUN: mambit-opt %s --emit-kernels=target=sm_90a \
+// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,WAIT
+// RUN: mambit-opt %s --emit-kernels=target=sm_80 \
+// RUN:   | FileCheck %s --check-prefixes=CHECK,B1 --implicit-check-not=griddepcontrol
+// RUN: mambit-opt %s --emit-kernels=target=sm_120 \
+// RUN:   | FileCheck %s --check-prefixes=CHECK,WAIT --implicit-check-not=and_popc --implicit-check-not=vote.sync
+// RUN: mambit-opt %s --emit-kernels=target=sm_90a --lower-gpu-kernels \
+// RUN:   | FileCheck %s --check-prefix=LLVM
+
+// CHECK-LABEL: func.func private @embedding_1000x72_f16_gather
+// CHECK-SAME:    grid = "tokens", threads = 256
+// WAIT:          nvvm.griddepcontrol launch_dependents
+// WAIT:          nvvm.griddepcontrol wait
+// CHECK:         arith.extf {{.*}} : f16 to f32
+
+// The convolution, tokens shared out between the warps; then the step sizes.
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_conv
+// CHECK-SAME:    grid = "sequences, 12", threads = 512
+// CHECK:         nvvm.barrier
+
+// The state is in registers from token to token: 8 warps have 4 of 24 each.
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_recurrence
+// CHECK-SAME:    grid = "sequences, 9", threads = 256
+// CHECK:         memref.get_global @{{.*}} : memref<16x32xf32, 3>
+// CHECK:         scf.for {{.*}} -> (f32, f32, f32, f32)
+
+// The prologue leaves planes of bits for few tokens, digits for many.
+// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue
+// CHECK:         nvvm.shfl.sync bfly
+// CHECK:         nvvm.barrier
+// CHECK:         math.sqrt
+// CHECK:         math.roundeven
+// B1-COUNT-16:   nvvm.vote.sync ballot
+
+// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul
+// CHECK-SAME:    grid = "tokens / 64, 72 / 32", threads = 256
+// B1:            vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
+// WAIT:          nvvm.griddepcontrol wait
+// B1-COUNT-4:    nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
+// CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
+
+// A dense product: a lane has eight rows of a column, 16 bytes.
+// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul
+// CHECK-SAME:    grid = "63, rows / 8", threads = 256
+// CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<63x72x16xf16>, vector<8xf16>
+// CHECK:         math.fma {{.*}} : vector<8xf32>
+
+// Without quantised activations a bit is a sign.
+// CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul
+// CHECK-SAME:    grid = "5, tokens / 8", threads = 256
+// CHECK:         arith.xori
+
+// LLVM:       llvm.func @embedding_1000x72_f16_gather(
+// LLVM-SAME:    !llvm.ptr {llvm.noalias, llvm.readonly}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
+// LLVM-SAME:    nvvm.kernel, nvvm.reqntid = array<i32: 256>
+// LLVM:         nvvm.read.ptx.sreg.ctaid.x
+// LLVM:       llvm.mlir.global private @scan_h9_p32_g1_s24_recurrence_shared{{.*}}addr_space = 3
+
+plan.kernel @embedding_1000x72_f16 params [
+  <"ids" read tensor<i32>, 0 + 4 * tokens>,
+  <"table" read tensor<1000x72xf16, #mamba.interleave<rows = 16>>, 145152 + 0 * none>,
+  <"y" write tensor<72xf32>, 0 + 288 * tokens>] {
+^bb0(%arg0: tensor<?xi32>, %arg1: tensor<1000x72xf16, #mamba.interleave<rows = 16>>):
+  %x = mamba.embedding %arg0, %arg1 : tensor<?xi32>, tensor<1000x72xf16, #mamba.interleave<rows = 16>> -> tensor<?x72xf32>
+  plan.return %x : tensor<?x72xf32>
+}
+plan.kernel @scan_h9_p32_g1_s24 slot_bytes 63360 params [
+  <"zxbcdt" read tensor<633xf32>, 0 + 2532 * tokens>,
+  <"conv_state" read_write tensor<3x336xf32>, 0 + 4032 * slots>,
+  <"ssm_state" read_write tensor<9x24x32xf32>, 0 + 27648 * slots>,
+  <"conv_weight" read tensor<4x336xf32>, 5376 + 0 * none>,
+  <"dt_bias" read tensor<9xf32>, 36 + 0 * none>,
+  <"A" read tensor<9xf32>, 36 + 0 * none>,
+  <"D" read tensor<9xf32>, 36 + 0 * none>,
+  <"offsets" read tensor<i32>, 4 + 4 * sequences>,
+  <"slots" read tensor<i32>, 0 + 4 * sequences>,
+  <"conv_bias" read tensor<336xf32>, 1344 + 0 * none>,
+  <"y" write tensor<288xf32>, 0 + 1152 * tokens>,
+  <"xbc" read_write tensor<336xf32>, 0 + 1344 * tokens>,
+  <"dt" read_write tensor<9xf32>, 0 + 36 * tokens>,
+  <"decay" read_write tensor<9xf32>, 0 + 36 * tokens>] {
+^bb0(%arg0: tensor<?x633xf32>, %arg1: tensor<?x3x336xf32>, %arg2: tensor<?x9x24x32xf32>, %arg3: tensor<4x336xf32>, %arg4: tensor<9xf32>, %arg5: tensor<9xf32>, %arg6: tensor<9xf32>, %arg7: !mamba.sequences, %arg8: tensor<336xf32>):
+  %y, %conv, %ssm = mamba.scan %arg0, %arg1, %arg2, %arg3, %arg4, %arg5, %arg6, %arg7 conv_bias %arg8 {dt_max = 0x7F800000 : f32, dt_min = 0.000000e+00 : f32, groups = 1 : i64} : (tensor<?x633xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>, tensor<4x336xf32>, tensor<9xf32>, tensor<9xf32>, tensor<9xf32>, !mamba.sequences, tensor<336xf32>) -> (tensor<?x288xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>)
+  plan.return %y, %conv, %ssm : tensor<?x288xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>
+}
+plan.kernel @fused_linear_72x288_b16_norm_shift_residual params [
+  <"x" read tensor<288xf32>, 0 + 1152 * tokens>,
+  <"weight" read !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, 2880 + 0 * none>,
+  <"weight.zeros" read tensor<72x288xi32, #plan.zeros<rows = 16>>, 24 + 0 * none>,
+  <"norm_weight" read tensor<288xf32>, 1152 + 0 * none>,
+  <"shift_weight" read tensor<288xf32>, 1152 + 0 * none>,
+  <"residual" read tensor<72xf32>, 0 + 288 * tokens>,
+  <"y" write tensor<72xf32>, 0 + 288 * tokens>,
+  <"digits" read_write tensor<2x288xi8>, 0 + 576 * tokens>,
+  <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
+  <"qsum" read_write tensor<i32>, 0 + 4 * tokens>,
+  <"tau" read_write tensor<f32>, 0 + 4 * tokens>] {
+^bb0(%arg0: tensor<?x288xf32>, %arg1: !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, %arg2: tensor<288xf32>, %arg3: tensor<288xf32>, %arg4: tensor<?x72xf32>):
+  %0 = mamba.fused_linear %arg0, %arg1 norm_weight %arg2 shift_weight %arg3 residual %arg4 {activation_bits = 16 : i64, eps = 9.99999974E-6 : f32, norm_groups = 1 : i64} : (tensor<?x288xf32>, !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, tensor<288xf32>, tensor<288xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
+  plan.return %0 : tensor<?x72xf32>
+}
+plan.kernel @fused_linear_1000x72_f16_rows_norm params [
+  <"x" read tensor<72xf32>, 0 + 288 * tokens>,
+  <"weight" read tensor<1000x72xf16, #mamba.interleave<rows = 16>>, 145152 + 0 * none>,
+  <"rows" read tensor<i32>, 0 + 4 * rows>,
+  <"norm_weight" read tensor<72xf32>, 288 + 0 * none>,
+  <"y" write tensor<1000xf32>, 0 + 4000 * rows>,
+  <"v" read_write tensor<72xf32>, 0 + 288 * rows>] {
+^bb0(%arg0: tensor<?x72xf32>, %arg1: tensor<1000x72xf16, #mamba.interleave<rows = 16>>, %arg2: tensor<?xi32>, %arg3: tensor<72xf32>):
+  %0 = mamba.fused_linear %arg0, %arg1 rows %arg2 norm_weight %arg3 {eps = 9.99999974E-6 : f32, norm_groups = 1 : i64} : (tensor<?x72xf32>, tensor<1000x72xf16, #mamba.interleave<rows = 16>>, tensor<?xi32>, tensor<72xf32>) -> tensor<?x1000xf32>
+  plan.return %0 : tensor<?x1000xf32>
+}
+plan.kernel @fused_linear_72x288_b32_norm_shift_residual params [
+  <"x" read tensor<288xf32>, 0 + 1152 * tokens>,
+  <"weight" read !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, 2880 + 0 * none>,
+  <"weight.zeros" read tensor<72x288xi32, #plan.zeros<rows = 16>>, 24 + 0 * none>,
+  <"norm_weight" read tensor<288xf32>, 1152 + 0 * none>,
+  <"shift_weight" read tensor<288xf32>, 1152 + 0 * none>,
+  <"residual" read tensor<72xf32>, 0 + 288 * tokens>,
+  <"y" write tensor<72xf32>, 0 + 288 * tokens>,
+  <"v" read_write tensor<288xf32>, 0 + 1152 * tokens>,
+  <"vsum" read_write tensor<f32>, 0 + 4 * tokens>,
+  <"tau" read_write tensor<f32>, 0 + 4 * tokens>] {
+^bb0(%arg0: tensor<?x288xf32>, %arg1: !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, %arg2: tensor<288xf32>, %arg3: tensor<288xf32>, %arg4: tensor<?x72xf32>):
+  %0 = mamba.fused_linear %arg0, %arg1 norm_weight %arg2 shift_weight %arg3 residual %arg4 {activation_bits = 32 : i64, eps = 9.99999974E-6 : f32, norm_groups = 1 : i64} : (tensor<?x288xf32>, !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, tensor<288xf32>, tensor<288xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
+  plan.return %0 : tensor<?x72xf32>
+}
