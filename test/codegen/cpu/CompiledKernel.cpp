@@ -27,7 +27,8 @@ std::vector<Target> test::getHostTargets() {
   llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
   std::vector<Target> targets;
   for (const Target &target : getTargets())
-    if (llvm::all_of(target.required,
+    if (target.device == "cpu" &&
+        llvm::all_of(target.required,
                      [&](const std::string &f) { return host.lookup(f); }))
       targets.push_back(target);
   Target plain = targets.back();
