@@ -43,14 +43,14 @@ void SimtBuilder::waitForPrevious() {
 
 void SimtBuilder::require(Capability capability, StringRef instruction) {
   if (!targetHas(capability))
-    refuse() << "needs " << instruction << ", but target " << target.name
-             << " lacks " << stringify(capability);
+    refuse("needs " + instruction + ", but target " + target.name + " lacks " +
+           stringify(capability));
 }
 
-InFlightDiagnostic SimtBuilder::refuse() {
+void SimtBuilder::refuse(const Twine &why) {
   // Once is enough for a kernel.
-  bool isFirst = !std::exchange(refused, true);
-  return isFirst ? kernel.emitOpError() : InFlightDiagnostic();
+  if (!std::exchange(refused, true))
+    kernel.emitOpError(why);
 }
 
 void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
@@ -61,9 +61,9 @@ Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   sharedBytes += llvm::alignTo(
       type.getNumElements() * element.getIntOrFloatBitWidth() / 8, 16);
   if (sharedBytes > target.gpu.staticSharedBytes)
-    refuse() << "phase " << function.getSymName() << " needs " << sharedBytes
-             << " bytes of shared memory, but a block of target " << target.name
-             << " has " << target.gpu.staticSharedBytes;
+    refuse("phase " + function.getSymName() + " needs " + Twine(sharedBytes) +
+           " bytes of shared memory, but a block of target " + target.name +
+           " has " + Twine(target.gpu.staticSharedBytes));
   std::string symbol =
       (function.getSymName() + "_shared" + Twine(buffers++)).str();
   {

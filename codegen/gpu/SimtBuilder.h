@@ -76,7 +76,7 @@ private:
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
   Val flatten(Val bytes);
-  mlir::InFlightDiagnostic refuse();
+  void refuse(const llvm::Twine &why);
 
   const Target &target;
   int64_t threads = 0, sharedBytes = 0; // of the phase

@@ -1,6 +1,6 @@
-// RUN: mambit-opt %s --emit-cpu-kernels=target=x86-64-v3 --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,V3
-// RUN: mambit-opt %s --emit-cpu-kernels=target=x86-64-v4 --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,V4
-// RUN: mambit-opt %s --emit-cpu-kernels=target=x86-64-v4-vnni --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,VNNI
+// RUN: mambit-opt %s --emit-kernels=target=x86-64-v3 --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,V3
+// RUN: mambit-opt %s --emit-kernels=target=x86-64-v4 --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,V4
+// RUN: mambit-opt %s --emit-kernels=target=x86-64-v4-vnni --canonicalize --cse | FileCheck %s --check-prefixes=CHECK,VNNI
 
 // The prologue: a token a tile, digits with their scale and sum, and zeros in
 // the columns of padding.

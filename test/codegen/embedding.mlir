@@ -1,4 +1,4 @@
-// RUN: mambit-opt %s --emit-cpu-kernels --canonicalize --cse | FileCheck %s
+// RUN: mambit-opt %s --emit-kernels --canonicalize --cse | FileCheck %s
 
 // A token a tile; a table whose rows are interleaved is gathered by elements.
 

@@ -1,5 +1,5 @@
-// RUN: echo 'module {}' | not mambit-opt --emit-cpu-kernels=target=vax 2>&1 | FileCheck %s --check-prefix=TARGET
-// RUN: mambit-opt %s --emit-cpu-kernels --split-input-file --verify-diagnostics
+// RUN: echo 'module {}' | not mambit-opt --emit-kernels=target=vax 2>&1 | FileCheck %s --check-prefix=TARGET
+// RUN: mambit-opt %s --emit-kernels --split-input-file --verify-diagnostics
 
 // TARGET: error: unknown target 'vax', expected one of: x86-64-v4-vnni, x86-64-v4, x86-64-v3
 

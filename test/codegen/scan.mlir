@@ -1,5 +1,5 @@
-// RUN: mambit-opt %s --emit-cpu-kernels --canonicalize --cse | FileCheck %s
-// RUN: mambit-opt %s --emit-cpu-kernels --lower-cpu-kernels | FileCheck %s --check-prefix=LLVM
+// RUN: mambit-opt %s --emit-kernels --canonicalize --cse | FileCheck %s
+// RUN: mambit-opt %s --emit-kernels --lower-cpu-kernels | FileCheck %s --check-prefix=LLVM
 
 // Two tiles of channels and one of step sizes for each sequence. The raw inputs
 // of the last three tokens go from token to token in registers, and back to the
