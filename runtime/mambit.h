@@ -110,18 +110,18 @@ MAMBIT_API const char *mambit_last_error(void);
 typedef struct mambit_model mambit_model;
 
 typedef struct mambit_model_options {
-  size_t size;            /* sizeof(mambit_model_options) */
-  const char *device;     /* "cpu", "cuda", or "cuda:1" for the second GPU;
-                           * NULL: "cpu" */
-  const char *target;     /* force one by name, "x86-64-v3"; NULL: the best one
-                           * in the file that this machine can run */
-  uint32_t threads;       /* 0: what the affinity mask and the cgroup allow */
-  uint32_t max_sessions;  /* sessions alive at once; 0: 64. One takes memory
-                           * only once it is used: on a CPU by running, on a
-                           * GPU by being created */
+  size_t size;           /* sizeof(mambit_model_options) */
+  const char *device;    /* "cpu", "cuda", or "cuda:1" for the second GPU;
+                          * NULL: "cpu" */
+  const char *target;    /* force one by name, "x86-64-v3"; NULL: the best one
+                          * in the file that this machine can run */
+  uint32_t threads;      /* 0: what the affinity mask and the cgroup allow */
+  uint32_t max_sessions; /* sessions alive at once; 0: 64. One takes memory
+                          * only once it is used: on a CPU by running, on a
+                          * GPU by being created */
   int32_t skip_weight_checksums; /* non-zero: trust the bytes of the weights.
-                           * By default they are checked, which reads the whole
-                           * file; all else is always checked */
+                                  * By default they are checked, which reads the
+                                  * whole file; all else is always checked */
 } mambit_model_options;
 
 /* Opens an artifact. `options` may be NULL. */
@@ -218,8 +218,9 @@ typedef struct mambit_batch {
   size_t logits_capacity; /* floats that fit there */
 
   /* Both optional, looked at before the call's work and between its steps
-   * (a few hundred a piece; a GPU decodes a piece in one step). `poll` is called on the calling thread; to return
-   * non-zero from it means to cancel. It must not use the same model. */
+   * (a few hundred a piece; a GPU decodes a piece in one step). `poll` is
+   * called on the calling thread; to return non-zero from it means to cancel.
+   * It must not use the same model. */
   mambit_cancel *cancel;
   int (*poll)(void *context);
   void *context;
