@@ -153,11 +153,9 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::FusedLinearOp op) {
                        IntegerType::get(context, 8));
     builder.addScratch("scale", {}, f32);
     builder.addScratch("qsum", {}, IntegerType::get(context, 32));
-  } else {
-    if (isBits || op.getRows() || op.getNormGroups() || op.getNormWeight())
-      builder.addScratch("v", {k}, f32);
-    if (isBits)
-      builder.addScratch("vsum", {}, f32);
+  } else if (isBits || op.getRows() || op.getNormGroups() ||
+             op.getNormWeight()) {
+    builder.addScratch("v", {k}, f32);
   }
   if (op.getShiftWeight())
     builder.addScratch("tau", {}, f32);

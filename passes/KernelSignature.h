@@ -20,9 +20,8 @@
 //        qsum   i32 [T]               Σ_k q[k]
 //    - fused_linear, activation_bits = 32:
 //        v      f32 [T][K]            for bits; for a dense matrix only if
-//        there
-//                                     are rows, a norm or a norm_weight (v = x)
-//        vsum   f32 [T]               Σ_k v[k], for bits
+//                                     there are rows, a norm or a norm_weight,
+//                                     else v = x
 //    - fused_linear with shift_weight:
 //        tau    f32 [T]
 //    - scan: xbc f32 [tokens][C] after SiLU, dt and decay f32 [tokens][H]

@@ -122,7 +122,6 @@ plan.kernel @fused_linear_72x288_b32_norm_shift_residual params [
   <"residual" read tensor<72xf32>, 0 + 288 * tokens>,
   <"y" write tensor<72xf32>, 0 + 288 * tokens>,
   <"v" read_write tensor<288xf32>, 0 + 1152 * tokens>,
-  <"vsum" read_write tensor<f32>, 0 + 4 * tokens>,
   <"tau" read_write tensor<f32>, 0 + 4 * tokens>] {
 ^bb0(%arg0: tensor<?x288xf32>, %arg1: !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, %arg2: tensor<288xf32>, %arg3: tensor<288xf32>, %arg4: tensor<?x72xf32>):
   %0 = mamba.fused_linear %arg0, %arg1 norm_weight %arg2 shift_weight %arg3 residual %arg4 {activation_bits = 32 : i64, eps = 9.99999974E-6 : f32, norm_groups = 1 : i64} : (tensor<?x288xf32>, !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, tensor<288xf32>, tensor<288xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
