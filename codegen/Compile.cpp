@@ -10,6 +10,7 @@
 #include "codegen/gpu/Lower.h"
 #include "dialects/mamba/Mamba.h"
 #include "dialects/plan/Plan.h"
+#include "runtime/artifact/Format.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -405,6 +406,14 @@ LogicalResult SkeletonBuilder::addTarget(artifact::DeviceT &device,
             from.resources.staticSharedBytes;
         phase->resources->registers = from.resources.registers;
         phase->resources->spill_bytes = from.resources.spillBytes;
+      }
+      if (!from.condition.isAlways()) {
+        phase->when = std::make_unique<artifact::ConditionT>();
+        phase->when->dim = static_cast<artifact::Dim>(from.condition.dim);
+        phase->when->less = static_cast<artifact::Dim>(from.condition.less);
+        phase->when->low = from.condition.low;
+        phase->when->high = from.condition.high;
+        draft.require(artifact::kConditionsFeature);
       }
       for (const GridTerm &term : from.grid) {
         auto to = std::make_unique<artifact::GridTermT>();

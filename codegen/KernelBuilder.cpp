@@ -217,8 +217,23 @@ static std::string toString(ArrayRef<GridTerm> grid) {
   return text;
 }
 
+/// The same of a condition: 1 <= tokens - sequences.
+static std::string toString(const Condition &condition) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (condition.low > 0)
+    stream << condition.low << " <= ";
+  stream << plan::stringifyDim(condition.dim);
+  if (condition.less != plan::Dim::none)
+    stream << " - " << plan::stringifyDim(condition.less);
+  if (condition.high != Condition::kNoLimit)
+    stream << " <= " << condition.high;
+  return text;
+}
+
 void KernelBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
-                          function_ref<void(ArrayRef<Val>)> body) {
+                          function_ref<void(ArrayRef<Val>)> body,
+                          const Condition &condition) {
   SmallVector<Type> arguments;
   for (plan::ParamAttr param : kernel.getParamRange())
     arguments.push_back(
@@ -226,13 +241,15 @@ void KernelBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   // The extents, and the number of the tile.
   arguments.append(4, getIndexType());
   phases.push_back({(kernel.getSymName() + "_" + suffix).str(),
-                    SmallVector<GridTerm>(grid), Resources()});
+                    SmallVector<GridTerm>(grid), condition, Resources()});
 
   setInsertionPointToEnd(module.getBody());
   function = create<func::FuncOp>(phases.back().symbol,
                                   getFunctionType(arguments, {}));
   function.setPrivate();
   function->setAttr("grid", getStringAttr(toString(grid)));
+  if (!condition.isAlways())
+    function->setAttr("when", getStringAttr(toString(condition)));
   for (auto [i, param] : llvm::enumerate(kernel.getParamRange()))
     if (param.getAccess() == plan::Access::read)
       function.setArgAttr(i, "mambit.read", getUnitAttr());

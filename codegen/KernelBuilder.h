@@ -24,6 +24,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
+#include <limits>
+
 namespace mambit {
 
 class KernelBuilder;
@@ -94,6 +96,35 @@ struct GridTerm {
   int64_t divisor = 1;
 };
 
+/// When a phase is launched: only if low <= extent of `dim`, less that of
+/// `less`,
+/// <= high. So strategies for few and for many tokens are phases of their own.
+struct Condition {
+  static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+  static Condition between(plan::Dim dim, int64_t low, int64_t high) {
+    return {dim, plan::Dim::none, low, high};
+  }
+  static Condition atMost(plan::Dim dim, int64_t high) {
+    return between(dim, 0, high);
+  }
+  static Condition moreThan(plan::Dim dim, int64_t low) {
+    return between(dim, low + 1, kNoLimit);
+  }
+  /// Whether every sequence has one token, or some more.
+  static Condition single() {
+    return {plan::Dim::tokens, plan::Dim::sequences, 0, 0};
+  }
+  static Condition several() {
+    return {plan::Dim::tokens, plan::Dim::sequences, 1, kNoLimit};
+  }
+
+  bool isAlways() const { return low <= 0 && high == kNoLimit; }
+
+  plan::Dim dim = plan::Dim::none, less = plan::Dim::none;
+  int64_t low = 0, high = kNoLimit;
+};
+
 /// What a phase needs of a GPU and uses there; 0 where it is not known.
 struct Resources {
   unsigned threads = 0; // of a block, which is a tile
@@ -102,11 +133,12 @@ struct Resources {
   unsigned spillBytes = 0;
 };
 
-/// A function of a kernel. The phases of a kernel run in order, each tile by
-/// tile, all of one before the next.
+/// A function of a kernel. The phases of a kernel whose conditions hold run in
+/// order, each tile by tile, all of one before the next.
 struct Phase {
   std::string symbol;
   llvm::SmallVector<GridTerm> grid;
+  Condition condition;
   Resources resources;
 };
 
@@ -124,7 +156,8 @@ public:
 
   /// Emits a phase; `body` gets the coordinates of the tile, one for each term.
   void phase(llvm::StringRef suffix, llvm::ArrayRef<GridTerm> grid,
-             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body);
+             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body,
+             const Condition &condition = {});
   llvm::ArrayRef<Phase> getPhases() const { return phases; }
 
   /// Whether the kernel has a parameter of that name.

@@ -19,11 +19,12 @@ static constexpr int64_t kSharedSpace = 3;
 
 void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
                         int64_t numThreads,
-                        function_ref<void(ArrayRef<Val>)> body) {
+                        function_ref<void(ArrayRef<Val>)> body,
+                        const Condition &condition) {
   assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
   threads = numThreads;
   sharedBytes = 0;
-  KernelBuilder::phase(suffix, grid, [&](ArrayRef<Val> tile) {
+  auto ofThread = [&](ArrayRef<Val> tile) {
     function->setAttr("threads", getI64IntegerAttr(threads));
     Value id = create<NVVM::ThreadIdXOp>(getI32Type());
     threadIndex = wrap(create<arith::IndexCastUIOp>(getIndexType(), id));
@@ -32,7 +33,8 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
       create<NVVM::GriddepcontrolOp>(
           NVVM::GridDepActionKind::launch_dependents);
     body(tile);
-  });
+  };
+  KernelBuilder::phase(suffix, grid, ofThread, condition);
   phases.back().resources.threads = threads;
 }
 

@@ -28,7 +28,8 @@ public:
   /// anything but weights.
   void phase(llvm::StringRef suffix, llvm::ArrayRef<GridTerm> grid,
              int64_t threads,
-             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body);
+             llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body,
+             const Condition &condition = {});
   void waitForPrevious();
 
   bool targetHas(Capability capability) const { return target.has(capability); }

@@ -14,7 +14,11 @@ namespace mambit::artifact {
 /// as the reader knows all of the index's required features and enumerators
 /// (docs/artifact-format.md).
 constexpr uint16_t kMajorVersion = 1;
-constexpr uint16_t kMinorVersion = 1;
+constexpr uint16_t kMinorVersion = 2;
+
+/// Features that a reader must know (docs/artifact-format.md): phases that run
+/// only under a condition.
+constexpr char kConditionsFeature[] = "conditions";
 
 /// Ends like PNG's, so that a transfer as text is noticed.
 constexpr char kMagic[8] = {'M', 'A', 'M', 'B', 'I', 'T', '\r', '\n'};

@@ -223,8 +223,9 @@ public:
   void verify() {
     if (const auto *features = index.required_features())
       for (const String *feature : *features)
-        fail("needs feature '", feature->str(),
-             "', which this program does not know");
+        if (feature->str() != kConditionsFeature)
+          fail("needs feature '", feature->str(),
+               "', which this program does not know");
     verifyWeights();
     if (const Tokenizer *tokenizer = index.tokenizer())
       within("tokenizer", 0, tokenizer->kind(),
@@ -552,9 +553,29 @@ private:
     }
   }
 
+  bool
+    requires(const char *name)
+  const {
+    const auto *features = index.required_features();
+    return features && std::any_of(features->begin(), features->end(),
+                                   [&](const String *feature) {
+                                     return feature->str() == name;
+                                   });
+  }
+
   void verifyPhase(const Phase &phase, const Capacity &capacity) {
     if (phase.symbol()->size() == 0)
       fail("has no symbol");
+    if (const Condition *condition = phase.when()) {
+      if (!requires(kConditionsFeature))
+        fail("has a condition, but the file does not require feature '",
+             kConditionsFeature, "'");
+      for (Dim dim : {condition->dim(), condition->less()}) {
+        checkEnum(dim, Dim::MAX, "dimension");
+        if (dim == Dim::slots)
+          fail("the condition depends on slots");
+      }
+    }
     uint64_t tiles = 1;
     if (!phase.grid())
       return;

@@ -8,6 +8,7 @@
 #include "runtime/artifact/Format.h"
 #include "runtime/artifact/Hash.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -155,6 +156,12 @@ int32_t Draft::addSection(std::string name, std::vector<uint8_t> bytes) {
   return addSection(std::move(name), [bytes = std::move(bytes)](Sink &sink) {
     sink.write(bytes.data(), bytes.size());
   });
+}
+
+void Draft::require(const char *feature) {
+  std::vector<std::string> &features = index.required_features;
+  if (std::find(features.begin(), features.end(), feature) == features.end())
+    features.push_back(feature);
 }
 
 Draft Draft::fromArtifact(const Artifact &artifact) {

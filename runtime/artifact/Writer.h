@@ -33,6 +33,9 @@ struct Draft {
   int32_t addSection(std::string name, Payload payload);
   int32_t addSection(std::string name, std::vector<uint8_t> bytes);
 
+  /// Names a feature without which a reader must refuse the file.
+  void require(const char *feature);
+
   /// A draft equal to an artifact, which must outlive it.
   static Draft fromArtifact(const Artifact &artifact);
 };

@@ -23,17 +23,29 @@ inline int64_t extentOf(artifact::Dim dim, const Extents &extents,
   }
 }
 
-/// The terms of a phase's grid, out of the artifact's tables.
+/// The terms of a phase's grid and its condition, out of the artifact's tables.
 class Grid {
 public:
   explicit Grid(const artifact::Phase &phase) {
+    if (const artifact::Condition *when = phase.when())
+      condition = {when->dim(), when->less(), when->low(), when->high()};
     if (phase.grid())
       for (const artifact::GridTerm *term : *phase.grid())
         terms.push_back(
             {term->dim(), int64_t(term->extent()), int64_t(term->divisor())});
   }
 
+  /// 0 where the condition does not hold.
   int64_t tiles(const Extents &extents) const {
+    int64_t value = extentOf(condition.dim, extents, 0) -
+                    extentOf(condition.less, extents, 0);
+    return condition.low <= value && value <= condition.high
+               ? mostTiles(extents)
+               : 0;
+  }
+
+  /// Whatever the condition.
+  int64_t mostTiles(const Extents &extents) const {
     int64_t product = 1;
     for (const Term &term : terms) {
       int64_t extent = extentOf(term.dim, extents, term.extent);
@@ -47,7 +59,12 @@ private:
     artifact::Dim dim;
     int64_t extent, divisor;
   };
+  struct Condition {
+    artifact::Dim dim, less;
+    int64_t low, high;
+  };
   std::vector<Term> terms;
+  Condition condition{artifact::Dim::none, artifact::Dim::none, 0, 0};
 };
 
 } // namespace mambit

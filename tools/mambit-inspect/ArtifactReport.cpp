@@ -223,6 +223,21 @@ static std::string gridText(const PhaseT &phase) {
   return text.empty() ? "1" : text;
 }
 
+/// "1 <= tokens - sequences"; none for a phase that always runs.
+static std::string conditionText(const PhaseT &phase) {
+  if (!phase.when)
+    return "";
+  std::string text;
+  if (phase.when->low > 0)
+    text = std::to_string(phase.when->low) + " <= ";
+  text += EnumNameDim(phase.when->dim);
+  if (phase.when->less != Dim::none)
+    text += std::string(" - ") + EnumNameDim(phase.when->less);
+  if (phase.when->high != INT64_MAX)
+    text += " <= " + std::to_string(phase.when->high);
+  return text;
+}
+
 /// The functions of a target's first image; none if it is not ELF.
 static std::map<std::string, ElfFunction> functionsOf(const Artifact &artifact,
                                                       const TargetT &target) {
@@ -255,6 +270,8 @@ Json Describer::kernel(const DeviceT &device, size_t number) const {
     Json phases = Json::array();
     for (const auto &phase : target->kernels[number]->phases) {
       Json entry = {{"symbol", phase->symbol}, {"grid", gridText(*phase)}};
+      if (phase->when)
+        entry["when"] = conditionText(*phase);
       if (auto found = functions.find(phase->symbol); found != functions.end())
         entry["code_bytes"] = found->second.code.size;
       if (const ResourcesT *resources = phase->resources.get())

@@ -189,9 +189,10 @@ static void printPhases(const Json &targets, const CodeFilter &filter) {
     if (!filter.target.empty() && target["target"] != filter.target)
       continue;
     for (const Json &phase : target["phases"]) {
-      std::vector<std::string> row = {textOf(target["target"]),
-                                      textOf(phase["symbol"]),
-                                      textOf(phase["grid"])};
+      std::vector<std::string> row = {
+          textOf(target["target"]), textOf(phase["symbol"]),
+          textOf(phase["grid"]) +
+              (phase.contains("when") ? " if " + textOf(phase["when"]) : "")};
       if (resources)
         for (auto [key, title] : kResources)
           row.push_back(phase.contains("resources")

@@ -258,17 +258,23 @@ bool CpuDevice::run(size_t program, const Extents &extents,
       if (thread == 0 && i + 1 < commands.size() && stop())
         end.store(i + 1, std::memory_order_relaxed);
       const std::vector<Phase> &phases = *commands[i].phases;
+      bool waited = false;
       for (size_t p = 0; p < phases.size(); ++p) {
-        TileRange share =
-            shareOf(phases[p].grid.tiles(extents), thread, pool.size());
+        int64_t tiles = phases[p].grid.tiles(extents);
+        if (tiles == 0)
+          continue;
+        TileRange share = shareOf(tiles, thread, pool.size());
         for (int64_t tile = share.begin; tile < share.end; ++tile)
           phases[p].function(commands[i].buffers.data(), dims, tile);
         pool.barrier();
+        waited = true;
         if (times && thread == 0) {
           times->push_back({program, i, p, secondsSince(start)});
           start = Clock::now();
         }
       }
+      if (!waited)
+        pool.barrier();
     }
   });
   return end == commands.size();

@@ -321,7 +321,7 @@ void CudaDevice::checkLimits(const artifact::Device &device, size_t kernel,
     for (const artifact::Command *command : *program->commands())
       if (command->kernel() == kernel)
         blocks = std::max(blocks,
-                          phase.grid.tiles({int64_t(program->max_tokens()),
+                          phase.grid.mostTiles({int64_t(program->max_tokens()),
                                             int64_t(program->max_sequences()),
                                             int64_t(program->max_rows())}));
   LaunchNeeds needs{blocks, phase.threads, resources ? resources->cluster() : 0,

@@ -2,7 +2,7 @@
 // they have.
 
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a \
-// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,WAIT
+// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,WAIT,B1WAIT
 // RUN: mambit-opt %s --emit-kernels=target=sm_80 \
 // RUN:   | FileCheck %s --check-prefixes=CHECK,B1 --implicit-check-not=griddepcontrol
 // RUN: mambit-opt %s --emit-kernels=target=sm_120 \
@@ -27,19 +27,28 @@
 // CHECK:         memref.get_global @{{.*}} : memref<16x32xf32, 3>
 // CHECK:         scf.for {{.*}} -> (f32, f32, f32, f32)
 
-// The prologue leaves planes of bits for few tokens, digits for many.
-// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue
-// CHECK:         nvvm.shfl.sync bfly
-// CHECK:         nvvm.barrier
-// CHECK:         math.sqrt
-// CHECK:         math.roundeven
-// B1-COUNT-16:   nvvm.vote.sync ballot
+// Few tokens, where products of bits are native: planes of bits.
+// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue_planes
+// B1-SAME:    threads = 64 : i64, when = "tokens <= 8"
+// B1:         nvvm.shfl.sync bfly
+// B1:         nvvm.barrier
+// B1:         math.sqrt
+// B1:         math.roundeven
+// B1-COUNT-16: nvvm.vote.sync ballot
+// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_planes
+// B1-SAME:    grid = "72 / 32", threads = 256 : i64, when = "tokens <= 8"
+// B1:         vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
+// B1WAIT:     nvvm.griddepcontrol wait
+// B1-COUNT-4: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
 
-// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul
-// CHECK-SAME:    grid = "tokens / 64, 72 / 32", threads = 256
-// B1:            vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
+// Else digits.
+// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue_digits
+// B1-SAME:       when = "9 <= tokens"
+// CHECK:         math.roundeven
+// CHECK-NOT:     nvvm.vote.sync
+// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits
+// CHECK-SAME:    grid = "tokens / 64, 72 / 128", threads = 256
 // WAIT:          nvvm.griddepcontrol wait
-// B1-COUNT-4:    nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
 // CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
 
 // A dense product: a lane has eight rows of a column, 16 bytes.

@@ -534,6 +534,22 @@ TEST_F(Verify, kernelWithoutPhase) {
             inTarget + "code of kernel 0 'linear_17x33': has no phase");
 }
 
+TEST_F(Verify, phaseWithCondition) {
+  phase().when = std::make_unique<ConditionT>();
+  phase().when->dim = Dim::tokens;
+  phase().when->high = 8;
+  EXPECT_EQ(error(), inPhase + "has a condition, but the file does not require "
+                               "feature 'conditions'");
+  draft.require(kConditionsFeature);
+  draft.require(kConditionsFeature);
+  EXPECT_EQ(index().required_features.size(), 1u);
+  EXPECT_EQ(error(), "");
+  phase().when->less = Dim::slots;
+  EXPECT_EQ(error(), inPhase + "the condition depends on slots");
+  phase().when->less = Dim(9);
+  EXPECT_EQ(error().substr(0, inPhase.size()), inPhase);
+}
+
 TEST_F(Verify, phaseWithoutSymbol) {
   phase().symbol = "";
   EXPECT_EQ(error(), inTarget +
