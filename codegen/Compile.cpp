@@ -95,9 +95,10 @@ static LogicalResult makeGpuImages(ModuleOp module, const Target &target,
       return module.emitError(llvm::toString(cubin.takeError()));
     for (SmallVector<Phase> &phases : code.kernels)
       for (Phase &phase : phases) {
-        unsigned threads = phase.resources.threads;
+        Resources asked = phase.resources;
         phase.resources = cubin->resources.lookup(phase.symbol);
-        phase.resources.threads = threads;
+        phase.resources.threads = asked.threads;
+        phase.resources.sharedBytes = asked.sharedBytes;
       }
     code.images.push_back(
         {artifact::ImageKind::cubin, std::move(cubin->bytes)});
@@ -402,6 +403,7 @@ LogicalResult SkeletonBuilder::addTarget(artifact::DeviceT &device,
       if (from.resources.threads > 0) {
         phase->resources = std::make_unique<artifact::ResourcesT>();
         phase->resources->threads = from.resources.threads;
+        phase->resources->shared_bytes = from.resources.sharedBytes;
         phase->resources->static_shared_bytes =
             from.resources.staticSharedBytes;
         phase->resources->registers = from.resources.registers;

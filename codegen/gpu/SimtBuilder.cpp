@@ -23,7 +23,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
                         const Condition &condition) {
   assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
   threads = numThreads;
-  sharedBytes = 0;
+  staticShared = sharedBytes = 0;
   auto ofThread = [&](ArrayRef<Val> tile) {
     function->setAttr("threads", getI64IntegerAttr(threads));
     Value id = create<NVVM::ThreadIdXOp>(getI32Type());
@@ -36,6 +36,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   };
   KernelBuilder::phase(suffix, grid, ofThread, condition);
   phases.back().resources.threads = threads;
+  phases.back().resources.sharedBytes = sharedBytes;
 }
 
 void SimtBuilder::waitForPrevious() {
@@ -57,15 +58,26 @@ void SimtBuilder::refuse(const Twine &why) {
 
 void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
 
-Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
-  auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
-                              getI64IntegerAttr(kSharedSpace));
-  sharedBytes += llvm::alignTo(
-      type.getNumElements() * element.getIntOrFloatBitWidth() / 8, 16);
-  if (sharedBytes > target.gpu.staticSharedBytes)
-    refuse("phase " + function.getSymName() + " needs " + Twine(sharedBytes) +
+MemRefType SimtBuilder::getSharedType(ArrayRef<int64_t> shape, Type element) {
+  return MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
+                         getI64IntegerAttr(kSharedSpace));
+}
+
+static int64_t getBytes(MemRefType type) {
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+}
+
+void SimtBuilder::checkShared(int64_t bytes, int64_t limit) {
+  if (bytes > limit)
+    refuse("phase " + function.getSymName() + " needs " + Twine(bytes) +
            " bytes of shared memory, but a block of target " + target.name +
-           " has " + Twine(target.gpu.staticSharedBytes));
+           " has " + Twine(limit));
+}
+
+Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
+  MemRefType type = getSharedType(shape, element);
+  staticShared += llvm::alignTo(getBytes(type), 16);
+  checkShared(staticShared, target.gpu.staticSharedBytes);
   std::string symbol =
       (function.getSymName() + "_shared" + Twine(buffers++)).str();
   {
@@ -76,6 +88,26 @@ Val SimtBuilder::shared(ArrayRef<int64_t> shape, Type element) {
                              /*alignment=*/getI64IntegerAttr(16));
   }
   return wrap(create<memref::GetGlobalOp>(type, symbol));
+}
+
+Val SimtBuilder::dynamicShared(ArrayRef<int64_t> shape, Type element,
+                               int64_t alignment) {
+  MemRefType type = getSharedType(shape, element),
+             all = getSharedType({0}, getI8Type());
+  int64_t offset = llvm::alignTo(sharedBytes, alignment);
+  sharedBytes = offset + getBytes(type);
+  checkShared(staticShared + sharedBytes, target.gpu.sharedBytes);
+  constexpr StringLiteral symbol = "dynamic_shared";
+  if (!module.lookupSymbol(symbol)) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(module.getBody());
+    // Without a value it is a declaration: all phases have it in common.
+    create<memref::GlobalOp>(symbol, getStringAttr("public"), all,
+                             /*initial_value=*/Attribute(), /*constant=*/false,
+                             getI64IntegerAttr(1024));
+  }
+  Value start = create<memref::GetGlobalOp>(all, symbol);
+  return wrap(create<memref::ViewOp>(type, start, index(offset), ValueRange()));
 }
 
 //===--------------------------------------------------------------------===//

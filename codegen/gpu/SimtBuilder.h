@@ -48,6 +48,10 @@ public:
 
   /// An uninitialised buffer in shared memory, its own in every phase.
   Val shared(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+  /// The same for more than arrays of fixed size may have together: in the part
+  /// of shared memory that the launch sizes.
+  Val dynamicShared(llvm::ArrayRef<int64_t> shape, mlir::Type element,
+                    int64_t alignment = 16);
 
   /// The value of the lane whose number differs in the bits of `mask`.
   Val shuffleXor(Val x, int64_t mask);
@@ -77,10 +81,13 @@ private:
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
   Val flatten(Val bytes);
+  mlir::MemRefType getSharedType(llvm::ArrayRef<int64_t> shape,
+                                 mlir::Type element);
+  void checkShared(int64_t bytes, int64_t limit);
   void refuse(const llvm::Twine &why);
 
   const Target &target;
-  int64_t threads = 0, sharedBytes = 0; // of the phase
+  int64_t threads = 0, staticShared = 0, sharedBytes = 0; // of the phase
   Val threadIndex;
   unsigned buffers = 0;
   bool refused = false;
