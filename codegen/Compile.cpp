@@ -84,13 +84,17 @@ static LogicalResult makeCpuImages(ModuleOp module, const Target &target,
 /// The PTX of a GPU's kernels and, where there is an assembler, machine code
 /// for the very chip.
 static LogicalResult makeGpuImages(ModuleOp module, const Target &target,
-                                   DumpFn dump, TargetCode &code) {
+                                   StringRef ptxas, DumpFn dump,
+                                   TargetCode &code) {
   FailureOr<std::string> ptx = cuda::compileToPtx(module, target, dump);
   if (failed(ptx))
     return failure();
-  std::string ptxas = cuda::findPtxas();
-  if (!ptxas.empty()) {
-    llvm::Expected<cuda::Cubin> cubin = cuda::assemble(ptxas, *ptx, target);
+  llvm::Expected<std::string> assembler = cuda::findPtxas(ptxas);
+  if (!assembler)
+    return module.emitError(llvm::toString(assembler.takeError()));
+  if (!assembler->empty()) {
+    llvm::Expected<cuda::Cubin> cubin =
+        cuda::assemble(*assembler, *ptx, target);
     if (!cubin)
       return module.emitError(llvm::toString(cubin.takeError()));
     for (SmallVector<Phase> &phases : code.kernels)
@@ -136,9 +140,9 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   DumpFn dump;
   if (!options.dumpTo.empty())
     dump = writeForm;
-  LogicalResult made = isCpu(target)
-                           ? makeCpuImages(*module, target, dump, code)
-                           : makeGpuImages(*module, target, dump, code);
+  LogicalResult made =
+      isCpu(target) ? makeCpuImages(*module, target, dump, code)
+                    : makeGpuImages(*module, target, options.ptxas, dump, code);
   if (failed(made) || failed(dumped))
     return failure();
   return std::move(code);

@@ -31,6 +31,9 @@ struct CodegenOptions {
   /// The folder where the forms of the code on its way are written, as
   /// TARGET/kernels.mlir, .llvm.mlir, .ll and .s or .ptx; empty: nowhere.
   std::string dumpTo;
+  /// The assembler for GPUs: a path, `none` to leave it to the driver, or `auto`
+  /// for the one that is found, if any.
+  std::string ptxas = "auto";
 };
 
 /// Emits the phases of a kernel for a target at the end of `module`.

@@ -29,8 +29,9 @@ struct Cubin {
   llvm::StringMap<Resources> resources;
 };
 
-/// The path of ptxas: of PATH or of /usr/local/cuda, or empty.
-std::string findPtxas();
+/// The path of ptxas. `wanted` is a path, `auto` for that of PATH or of
+/// /usr/local/cuda, if any, or `none`; empty where there is none to be used.
+llvm::Expected<std::string> findPtxas(llvm::StringRef wanted);
 
 /// Assembles PTX. An error has what ptxas said and the command to repeat it.
 llvm::Expected<Cubin> assemble(llvm::StringRef ptxas, llvm::StringRef ptx,

@@ -14,11 +14,19 @@
 using namespace llvm;
 using namespace mambit;
 
-std::string mambit::cuda::findPtxas() {
+Expected<std::string> mambit::cuda::findPtxas(StringRef wanted) {
+  if (wanted == "none")
+    return "";
+  if (wanted != "auto") {
+    if (!sys::fs::can_execute(wanted))
+      return createStringError("no program can be run as ptxas at '" + wanted +
+                               "'");
+    return wanted.str();
+  }
   ErrorOr<std::string> path = sys::findProgramByName("ptxas");
   if (!path)
     path = sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"});
-  return path ? *path : "";
+  return path ? *path : std::string();
 }
 
 /// The number before a text in a line, such as `Used 32 registers`.

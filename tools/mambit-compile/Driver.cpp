@@ -153,6 +153,7 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
 
   CodegenOptions codegen;
   codegen.dumpTo = options.dumpTo;
+  codegen.ptxas = options.ptxas;
   mlir::FailureOr<artifact::Draft> draft =
       makeSkeleton(*module, targets, codegen);
   if (failed(draft))

@@ -25,6 +25,7 @@ struct DriverOptions {
   int64_t maxSequences = 64;
   Emit emit = Emit::artifact;
   bool attachWeights = true;
+  std::string ptxas = "auto";
   std::string dumpTo; // folder; empty: nothing is dumped
   bool quiet = false;
 };

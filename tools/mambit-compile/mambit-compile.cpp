@@ -40,6 +40,11 @@ static cl::opt<std::string>
                      "x86-64-v3,x86-64-v4)"));
 static cl::opt<bool> listTargets("list-targets", cl::cat(category),
                                  cl::desc("Lists the targets and ends"));
+static cl::opt<std::string>
+    ptxas("ptxas", cl::cat(category), cl::value_desc("PATH"), cl::init("auto"),
+          cl::desc("Assembler for GPU targets; auto: that of PATH or "
+                   "/usr/local/cuda, if any (default), none: the artifact has "
+                   "PTX alone, which the driver compiles"));
 static cl::opt<int> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
@@ -102,6 +107,7 @@ int main(int argc, char **argv) {
   options.maxTokens = maxTokens;
   options.maxSequences = maxSequences;
   options.emit = emit;
+  options.ptxas = ptxas;
   options.dumpTo = dumpTo;
   options.quiet = quiet;
   bool list = listTargets;
