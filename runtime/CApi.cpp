@@ -152,6 +152,8 @@ const char *mambit_status_name(mambit_status status) {
     return "cancelled";
   case MAMBIT_INTERNAL_ERROR:
     return "internal error";
+  case MAMBIT_INVALID_SNAPSHOT:
+    return "invalid snapshot";
   }
   return "unknown status";
 }
@@ -225,6 +227,7 @@ mambit_status mambit_model_get_info(const mambit_model *model,
     known.has_tokenizer = m.tokenizer().has_value();
     known.bos_id = m.tokenizer() ? m.tokenizer()->bos() : -1;
     known.eos_id = m.tokenizer() ? m.tokenizer()->eos() : -1;
+    known.hash = m.hash();
     memcpy(info, &known, std::min(info->size, sizeof(known)));
   });
 }
@@ -259,6 +262,41 @@ mambit_status mambit_session_reset(mambit_session *session) {
 }
 
 void mambit_session_free(mambit_session *session) { delete session; }
+
+mambit_status mambit_session_save(const mambit_session *session,
+                                  const char *path, const void *note,
+                                  size_t note_size) {
+  return guarded(MAMBIT_INTERNAL_ERROR, [&] {
+    require(session, "session");
+    require(path, "path");
+    if (note_size != 0)
+      require(note, "note");
+    session->session->save(path,
+                           {static_cast<const uint8_t *>(note), note_size});
+  });
+}
+
+mambit_status mambit_session_load(mambit_model *model, const char *path,
+                                  void *note, size_t note_capacity,
+                                  size_t *note_size, mambit_session **session) {
+  return guarded(MAMBIT_INTERNAL_ERROR, [&] {
+    require(model, "model");
+    require(path, "path");
+    require(note_size, "note_size");
+    require(session, "session");
+    if (note_capacity != 0)
+      require(note, "note");
+    Snapshot snapshot = model->model->openSnapshot(path);
+    artifact::Bytes bytes = snapshot.note();
+    *note_size = bytes.size;
+    if (bytes.size > note_capacity)
+      failWith(MAMBIT_BUFFER_TOO_SMALL, "the note has ", bytes.size,
+               " bytes, the buffer ", note_capacity);
+    *session = new mambit_session{Session::restore(model->model, snapshot)};
+    if (bytes.size != 0)
+      memcpy(note, bytes.data, bytes.size);
+  });
+}
 
 mambit_status mambit_session_position(const mambit_session *session,
                                       uint64_t *position) {
@@ -446,11 +484,26 @@ mambit_status mambit_sampler_create(const mambit_sampler_options *options,
     wanted.topK = given.top_k;
     wanted.topP = given.top_p;
     wanted.seed = given.seed;
+    wanted.minP = given.min_p;
+    wanted.repetitionPenalty = given.repetition_penalty;
+    wanted.repetitionWindow = given.repetition_window;
     *sampler = new mambit_sampler{Sampler(wanted)};
   });
 }
 
 void mambit_sampler_free(mambit_sampler *sampler) { delete sampler; }
+
+mambit_status mambit_sampler_accept(mambit_sampler *sampler,
+                                    const int32_t *tokens, size_t count) {
+  return guarded(MAMBIT_INVALID_ARGUMENT, [&] {
+    require(sampler, "sampler");
+    if (count != 0)
+      require(tokens, "tokens");
+    checkTokens(tokens, count, INT32_MAX);
+    for (size_t i = 0; i < count; ++i)
+      sampler->sampler.accept(tokens[i]);
+  });
+}
 
 mambit_status mambit_sampler_sample(mambit_sampler *sampler,
                                     const float *logits, size_t vocab_size,

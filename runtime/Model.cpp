@@ -5,8 +5,11 @@
 #include "runtime/Model.h"
 
 #include "runtime/Status.h"
+#include "runtime/artifact/Hash.h"
+#include "runtime/artifact/Layout.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 using namespace mambit;
@@ -152,8 +155,45 @@ Model::Model(artifact::Artifact artifact, const ModelOptions &options)
   auto create = name.kind == "cuda" ? createCudaDevice : createCpuDevice;
   machine = create(file, tables, deviceOptions);
   targetName = machine->target();
+  identity = findIdentity();
   for (unsigned slot = slots; slot-- > 0;)
     freeSlots.push_back(slot);
+}
+
+/// What a checkpoint is: its files or, where the weights are of no checkpoint,
+/// the weights. What a state is: known of the kernels that it is an argument
+/// of.
+SnapshotIdentity Model::findIdentity() const {
+  const artifact::Index &index = file.index();
+  std::ostringstream model, form;
+  if (index.inputs())
+    for (const artifact::Input *input : *index.inputs())
+      model << input->file()->str() << ' ' << input->hash()->str() << '\n';
+  if (model.str().empty())
+    for (const artifact::Weight *weight : *index.weights())
+      model << weight->name()->str() << ' '
+            << index.sections()->Get(weight->section())->checksum() << '\n';
+
+  std::vector<std::string> types(tables.states()->size());
+  for (const artifact::Program *program : *tables.programs())
+    for (const artifact::Command *command : *program->commands())
+      for (unsigned i = 0; i < command->args()->size(); ++i) {
+        const artifact::Arg &arg = *command->args()->Get(i);
+        if (arg.kind() != artifact::ArgKind::state)
+          continue;
+        const artifact::Param &param =
+            *tables.kernels()->Get(command->kernel())->params()->Get(i);
+        std::string shape;
+        for (uint64_t extent : artifact::shapeOf(param.shape()))
+          shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+        types[arg.index()] =
+            artifact::EnumNameDType(param.dtype()) + ("[" + shape + "]");
+      }
+  for (unsigned i = 0; i < types.size(); ++i)
+    form << tables.states()->Get(i)->name()->str() << ": "
+         << (types[i].empty() ? "unused" : types[i]) << '\n';
+  std::string text = model.str();
+  return {artifact::checksum(text.data(), text.size()), form.str()};
 }
 
 //===----------------------------------------------------------------------===//
@@ -273,6 +313,49 @@ void Session::reset() {
   owner->machine->zeroSlot(slot);
   tokens = 0;
   torn = false;
+}
+
+uint64_t Model::stateBytes() const {
+  uint64_t bytes = 0;
+  for (const artifact::State *state : *tables.states())
+    bytes += state->size();
+  return bytes;
+}
+
+Snapshot Model::openSnapshot(const std::string &path) const {
+  return {path, identity, stateBytes()};
+}
+
+void Session::save(const std::string &path, artifact::Bytes note) const {
+  Use use(*this);
+  uint64_t at = position();
+  std::vector<uint8_t> bytes(owner->tables.slot_bytes()), states;
+  {
+    std::lock_guard<std::mutex> lock(owner->mutex);
+    owner->machine->readSlot(slot, bytes.data());
+  }
+  // End to end: their places need not be alike on another device.
+  states.reserve(owner->stateBytes());
+  for (const artifact::State *state : *owner->tables.states())
+    states.insert(states.end(), bytes.begin() + state->offset(),
+                  bytes.begin() + state->offset() + state->size());
+  writeSnapshot(path, owner->identity, at, {states.data(), states.size()},
+                note);
+}
+
+std::unique_ptr<Session> Session::restore(std::shared_ptr<Model> model,
+                                          const Snapshot &snapshot) {
+  std::vector<uint8_t> bytes(model->tables.slot_bytes());
+  const uint8_t *source = snapshot.state().data;
+  for (const artifact::State *state : *model->tables.states()) {
+    std::memcpy(bytes.data() + state->offset(), source, state->size());
+    source += state->size();
+  }
+  auto session = std::make_unique<Session>(model);
+  std::lock_guard<std::mutex> lock(model->mutex);
+  model->machine->writeSlot(session->slot, bytes.data());
+  session->tokens = snapshot.tokens();
+  return session;
 }
 
 uint64_t Session::position() const {

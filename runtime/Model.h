@@ -6,6 +6,7 @@
 #define MAMBIT_RUNTIME_MODEL_H
 
 #include "runtime/Pieces.h"
+#include "runtime/Snapshot.h"
 #include "runtime/device/Device.h"
 #include "runtime/text/Tokenizer.h"
 
@@ -54,6 +55,11 @@ public:
   unsigned maxSessions() const { return slots; }
   const Capacity &prefillCapacity() const { return prefill.capacity; }
   const Capacity &decodeCapacity() const { return decode.capacity; }
+  /// Of the checkpoint that the model was made from.
+  uint64_t hash() const { return identity.model; }
+
+  /// Opens a snapshot and checks that it is of this model.
+  Snapshot openSnapshot(const std::string &path) const;
 
   /// Runs a checked batch; false if it was stopped.
   bool forward(const Batch &batch);
@@ -71,7 +77,9 @@ private:
 
   Model(artifact::Artifact artifact, const ModelOptions &options);
   Program findProgram(const char *name) const;
+  SnapshotIdentity findIdentity() const;
   bool runPiece(const Piece &piece, const Batch &batch);
+  uint64_t stateBytes() const;
 
   // Slots are zero when they are free.
   unsigned takeSlot();
@@ -85,6 +93,7 @@ private:
   unsigned slots;
   std::unique_ptr<Device> machine;
   std::string targetName;
+  SnapshotIdentity identity;
   std::mutex mutex; // of the device and the free slots
   std::vector<unsigned> freeSlots;
 };
@@ -111,6 +120,12 @@ public:
   Model &model() const { return *owner; }
   std::unique_ptr<Session> fork() const;
   void reset();
+
+  /// The state and the caller's note in a file.
+  void save(const std::string &path, artifact::Bytes note) const;
+  /// A session in the state of a snapshot of the model.
+  static std::unique_ptr<Session> restore(std::shared_ptr<Model> model,
+                                          const Snapshot &snapshot);
 
   /// Throws MAMBIT_INVALID_STATE if the session was stopped inside a piece.
   uint64_t position() const;

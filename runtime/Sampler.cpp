@@ -28,6 +28,27 @@ Sampler::Sampler(const SamplerOptions &options)
     fail("expected a temperature of at least 0, found ", options.temperature);
   if (!(options.topP >= 0 && options.topP <= 1))
     fail("expected a top_p between 0 and 1, found ", options.topP);
+  if (!(options.minP >= 0 && options.minP <= 1))
+    fail("expected a min_p between 0 and 1, found ", options.minP);
+  if (!std::isfinite(options.repetitionPenalty) ||
+      options.repetitionPenalty < 0)
+    fail("expected a positive repetition penalty, found ",
+         options.repetitionPenalty);
+}
+
+void Sampler::accept(int32_t token) {
+  if (!penalises())
+    return;
+  ++seen[token];
+  if (options.repetitionWindow == 0)
+    return;
+  window.push_back(token);
+  if (window.size() > options.repetitionWindow) {
+    auto oldest = seen.find(window.front());
+    window.pop_front();
+    if (--oldest->second == 0)
+      seen.erase(oldest);
+  }
 }
 
 /// SplitMix64 (Steele, Lea and Flood), of which the upper 53 bits are used.
@@ -40,6 +61,16 @@ double Sampler::nextUniform() {
 }
 
 int32_t Sampler::sample(const float *logits, size_t count) {
+  if (penalises() && !seen.empty()) {
+    penalised.assign(logits, logits + count);
+    for (const auto &[token, times] : seen)
+      if (size_t(token) < count) {
+        float &logit = penalised[token];
+        logit = logit > 0 ? logit / options.repetitionPenalty
+                          : logit * options.repetitionPenalty;
+      }
+    logits = penalised.data();
+  }
   size_t best = argmax(logits, count);
   float highest = logits[best];
   if (std::isinf(highest)) {
@@ -97,6 +128,18 @@ int32_t Sampler::sample(const float *logits, size_t count) {
       total = sum;
     }
     candidates.swap(kept);
+  }
+
+  if (options.minP > 0) { // the likeliest has weight 1
+    auto unlikely = [&](const Candidate &candidate) {
+      return candidate.weight < double(options.minP);
+    };
+    candidates.erase(
+        std::remove_if(candidates.begin(), candidates.end(), unlikely),
+        candidates.end());
+    total = 0;
+    for (const Candidate &candidate : candidates)
+      total += candidate.weight;
   }
 
   double target = nextUniform() * total, sum = 0;

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <unordered_map>
 #include <vector>
 
 namespace mambit {
@@ -19,21 +21,34 @@ struct SamplerOptions {
   uint32_t topK = 0;     // 0: all
   float topP = 0;        // 0 or 1: all
   uint64_t seed = 0;
+  float minP = 0;                // 0: all
+  float repetitionPenalty = 0;   // 0 or 1: none
+  uint32_t repetitionWindow = 0; // 0: all tokens
 };
 
-/// Temperature, then top-k, then top-p (mambit.h says how exactly).
+/// Repetition penalty, temperature, top-k, top-p, then min-p (mambit.h says how
+/// exactly).
 class Sampler {
 public:
   /// Throws Error if an option makes no sense.
   explicit Sampler(const SamplerOptions &options);
+
+  /// Tells a token that has occurred.
+  void accept(int32_t token);
 
   /// Throws Error on NaN or +infinity, or if no token is allowed.
   int32_t sample(const float *logits, size_t count);
 
 private:
   double nextUniform();
+  bool penalises() const {
+    return options.repetitionPenalty != 0 && options.repetitionPenalty != 1;
+  }
 
   SamplerOptions options;
+  std::deque<int32_t> window;               // if it has a limit
+  std::unordered_map<int32_t, size_t> seen; // how often, in the window
+  std::vector<float> penalised;
   uint64_t state;
   struct Candidate {
     double weight;

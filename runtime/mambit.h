@@ -82,7 +82,9 @@ typedef enum mambit_status {
   MAMBIT_BUSY = 6,             /* the session is in another call */
   MAMBIT_INVALID_STATE = 7,    /* the session was stopped midway: reset it */
   MAMBIT_CANCELLED = 8,        /* stopped on request */
-  MAMBIT_INTERNAL_ERROR = 9    /* a failure of the device or the library */
+  MAMBIT_INTERNAL_ERROR = 9,   /* a failure of the device or the library */
+  MAMBIT_INVALID_SNAPSHOT = 10 /* a saved session that is unreadable, damaged,
+                                * too new, or of another model */
 } mambit_status;
 
 /* "ok", "invalid argument", …; "unknown status" for other values. */
@@ -151,6 +153,8 @@ typedef struct mambit_model_info {
   int32_t has_tokenizer;
   int32_t bos_id; /* -1: none */
   int32_t eos_id; /* -1: none */
+  uint64_t hash;  /* of the checkpoint that the model was made from; artifacts
+                   * of the same one, for whatever machine, have the same */
 } mambit_model_info;
 
 /* Fills in the first info->size bytes. */
@@ -172,6 +176,23 @@ MAMBIT_API mambit_status mambit_session_fork(const mambit_session *session,
 /* Back to before the first token. */
 MAMBIT_API mambit_status mambit_session_reset(mambit_session *session);
 MAMBIT_API void mambit_session_free(mambit_session *session);
+
+/* Writes the state to a file, which appears whole or not at all; what had its
+ * name before is replaced. `note` is of the caller (the tokens so far, say) and
+ * kept beside the state; NULL if note_size is 0. */
+MAMBIT_API mambit_status mambit_session_save(const mambit_session *session,
+                                             const char *path, const void *note,
+                                             size_t note_size);
+/* A new session in the state of a file, exact to the bit. The file may have
+ * been written by another process, on another device, or with another artifact
+ * of the same checkpoint whose states have the same types and shapes; all else
+ * is MAMBIT_INVALID_SNAPSHOT. Stores the size of the note in `note_size`, also
+ * if that is more than `note_capacity`; then it is MAMBIT_BUFFER_TOO_SMALL. */
+MAMBIT_API mambit_status mambit_session_load(mambit_model *model,
+                                             const char *path, void *note,
+                                             size_t note_capacity,
+                                             size_t *note_size,
+                                             mambit_session **session);
 
 /* The number of tokens the state has taken in. MAMBIT_INVALID_STATE if a
  * stopped call left the session inside a token. */
@@ -265,16 +286,28 @@ typedef struct mambit_sampler_options {
   float top_p; /* of those, keep the fewest most likely whose probabilities
                 * reach top_p of their sum; 0 or 1: all */
   uint64_t seed;
+  float min_p; /* of those, keep the ones at least min_p times as likely as the
+                * likeliest; 0: all */
+  float repetition_penalty;   /* before all else, divide a positive and multiply
+                               * a negative logit of a token that has occurred by
+                               * this; 0 or 1: no penalty */
+  uint32_t repetition_window; /* among the last so many tokens; 0: all */
 } mambit_sampler_options;
 
 /* Tokens of equal logits rank by id, lowest first. Random numbers are
  * SplitMix64 from the state `seed`, one a token: x = next >> 11, u = x * 2^-53;
- * the token is the first, by id if nothing was cut and else by rank, at which
- * the sum of probabilities (in double) exceeds u. So a seed and the same logits
- * give the same tokens. */
+ * the token is the first, by id if top_k and top_p keep all and else by rank,
+ * at which the sum of probabilities (in double) exceeds u. So a seed and the
+ * same logits give the same tokens. */
 MAMBIT_API mambit_status mambit_sampler_create(
     const mambit_sampler_options *options, mambit_sampler **sampler);
 MAMBIT_API void mambit_sampler_free(mambit_sampler *sampler);
+
+/* Tells tokens that have occurred, in order, of the prompt as well as sampled
+ * ones: mambit_sampler_sample adds none by itself. */
+MAMBIT_API mambit_status mambit_sampler_accept(mambit_sampler *sampler,
+                                               const int32_t *tokens,
+                                               size_t count);
 
 /* -infinity forbids a token; NaN and +infinity are refused. */
 MAMBIT_API mambit_status mambit_sampler_sample(mambit_sampler *sampler,

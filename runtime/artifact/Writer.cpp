@@ -7,88 +7,13 @@
 #include "runtime/Error.h"
 #include "runtime/artifact/Format.h"
 #include "runtime/artifact/Hash.h"
+#include "runtime/artifact/TemporaryFile.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
 
 namespace mambit::artifact {
 namespace {
-
-/// A file that gets its name when it is complete and goes away otherwise.
-class TemporaryFile {
-public:
-  explicit TemporaryFile(std::string path)
-      : finalPath(std::move(path)),
-        path(finalPath + ".partial-" + std::to_string(::getpid())) {
-    // Left by a process that was killed and had our number.
-    ::unlink(this->path.c_str());
-    fd =
-        ::open(this->path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-      failWith("create");
-  }
-  TemporaryFile(const TemporaryFile &) = delete;
-  TemporaryFile &operator=(const TemporaryFile &) = delete;
-
-  ~TemporaryFile() {
-    if (fd >= 0)
-      ::close(fd);
-    if (!committed)
-      ::unlink(path.c_str());
-  }
-
-  void writeAt(uint64_t offset, const void *data, size_t size) {
-    const char *bytes = static_cast<const char *>(data);
-    while (size > 0) {
-      ssize_t count = ::pwrite(fd, bytes, size, off_t(offset));
-      if (count < 0 && errno == EINTR)
-        continue;
-      if (count <= 0)
-        failWith("write");
-      bytes += count;
-      offset += uint64_t(count);
-      size -= size_t(count);
-    }
-  }
-
-  void truncate(uint64_t size) {
-    if (::ftruncate(fd, off_t(size)) != 0)
-      failWith("resize");
-  }
-
-  void commit() {
-    if (::fsync(fd) != 0)
-      failWith("write");
-    if (::rename(path.c_str(), finalPath.c_str()) != 0)
-      failWith("rename");
-    committed = true;
-    // The name is durable once its folder is; not every file system can.
-    size_t slash = finalPath.rfind('/');
-    std::string folder =
-        slash == std::string::npos ? "." : finalPath.substr(0, slash + 1);
-    int folderFd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folderFd >= 0) {
-      ::fsync(folderFd);
-      ::close(folderFd);
-    }
-  }
-
-  const std::string &temporaryPath() const { return path; }
-
-private:
-  [[noreturn]] void failWith(const char *action) {
-    int error = errno;
-    fail(path, ": cannot ", action, ": ", std::strerror(error));
-  }
-
-  std::string finalPath, path;
-  int fd = -1;
-  bool committed = false;
-};
 
 /// Collects a section's bytes into large writes and into its checksum.
 class SectionSink : public Sink {

@@ -67,6 +67,9 @@ public:
   virtual void prepareSlot(unsigned slot) {}
   virtual void zeroSlot(unsigned slot) = 0;
   virtual void copySlot(unsigned from, unsigned to) = 0;
+  // All bytes of a slot's state.
+  virtual void readSlot(unsigned slot, void *data) = 0;
+  virtual void writeSlot(unsigned slot, const void *data) = 0;
 
   /// Bytes a second that the device reads from its memory, measured now.
   virtual double measureReadBandwidth() = 0;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <limits>
@@ -503,6 +504,208 @@ TEST(Forward, ThreadsRunSessionsOfOneModel) {
     });
   for (std::thread &caller : callers)
     caller.join();
+}
+
+//===----------------------------------------------------------------------===//
+// Saving
+//===----------------------------------------------------------------------===//
+
+/// A path whose file is gone after the test.
+struct TemporaryPath {
+  ~TemporaryPath() { unlink(path.c_str()); }
+  std::string path = temporaryPath();
+};
+
+SessionHandle loadSession(const ModelHandle &model, const std::string &path,
+                          std::string *note = nullptr) {
+  std::vector<char> buffer(100);
+  size_t size = 0;
+  mambit_session *session = nullptr;
+  EXPECT_EQ(mambit_session_load(model.get(), path.c_str(), buffer.data(),
+                                buffer.size(), &size, &session),
+            MAMBIT_OK)
+      << mambit_last_error();
+  if (note)
+    note->assign(buffer.data(), size);
+  return SessionHandle(session);
+}
+
+TEST(Save, ExactAtEveryToken) {
+  TemporaryArtifact artifact(toyOptions());
+  TemporaryPath file;
+  std::vector<int32_t> tokens = randomTokens(25, 3);
+  for (size_t at = 0; at <= 20; ++at) {
+    std::vector<float> expected(5 * kVocab), logits(5 * kVocab);
+    {
+      ModelHandle model = openModel(artifact.path);
+      SessionHandle session = createSession(model);
+      if (at != 0) {
+        ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), at,
+                                 MAMBIT_LOGITS_NONE, nullptr, 0),
+                  MAMBIT_OK);
+      }
+      std::string note = "at " + std::to_string(at);
+      ASSERT_EQ(mambit_session_save(session.get(), file.path.c_str(),
+                                    note.data(), note.size()),
+                MAMBIT_OK)
+          << mambit_last_error();
+      // Saving changes nothing.
+      ASSERT_EQ(mambit_prefill(session.get(), &tokens[at], 5, MAMBIT_LOGITS_ALL,
+                               expected.data(), expected.size()),
+                MAMBIT_OK);
+    }
+    // In a model opened afresh, with other slots in use.
+    ModelHandle model = openModel(artifact.path);
+    SessionHandle other = createSession(model);
+    std::string note;
+    SessionHandle session = loadSession(model, file.path, &note);
+    EXPECT_EQ(note, "at " + std::to_string(at));
+    EXPECT_EQ(positionOf(session), at);
+    EXPECT_EQ(positionOf(other), 0u);
+    ASSERT_EQ(mambit_prefill(session.get(), &tokens[at], 5, MAMBIT_LOGITS_ALL,
+                             logits.data(), logits.size()),
+              MAMBIT_OK);
+    EXPECT_EQ(logits, expected) << "saved after " << at << " tokens";
+  }
+}
+
+TEST(Save, ReplacesAndLeavesNoTemporary) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  std::string folder = temporaryPath();
+  ASSERT_TRUE(std::filesystem::create_directory(folder));
+  std::string path = folder + "/a.state";
+  int32_t token = 1;
+  mambit_session *raw = session.get();
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_EQ(mambit_decode(&raw, 1, &token, nullptr, 0), MAMBIT_OK);
+    ASSERT_EQ(mambit_session_save(raw, path.c_str(), nullptr, 0), MAMBIT_OK);
+    EXPECT_EQ(positionOf(loadSession(model, path)), size_t(i));
+  }
+  EXPECT_EQ(mambit_session_save(raw, (folder + "/no/a").c_str(), nullptr, 0),
+            MAMBIT_INTERNAL_ERROR);
+  EXPECT_TRUE(lastErrorHas("/no/a")) << mambit_last_error();
+  size_t files = 0;
+  for (const auto &entry : std::filesystem::directory_iterator(folder)) {
+    (void)entry;
+    ++files;
+  }
+  EXPECT_EQ(files, 1u);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Save, ANoteOfAnySize) {
+  ModelHandle model = openToy();
+  SessionHandle session = createSession(model);
+  TemporaryPath file;
+  ASSERT_EQ(mambit_session_save(session.get(), file.path.c_str(), "hello", 5),
+            MAMBIT_OK);
+  size_t size = 0;
+  char note[5];
+  mambit_session *loaded = nullptr;
+  EXPECT_EQ(mambit_session_load(model.get(), file.path.c_str(), note, 4, &size,
+                                &loaded),
+            MAMBIT_BUFFER_TOO_SMALL);
+  EXPECT_EQ(size, 5u);
+  EXPECT_EQ(loaded, nullptr);
+  ASSERT_EQ(mambit_session_load(model.get(), file.path.c_str(), note, 5, &size,
+                                &loaded),
+            MAMBIT_OK);
+  mambit_session_free(loaded);
+  EXPECT_EQ(std::string(note, 5), "hello");
+}
+
+TEST(Save, RefusesWhatIsNotItsOwn) {
+  TemporaryArtifact artifact(toyOptions());
+  ModelHandle model = openModel(artifact.path);
+  SessionHandle session = createSession(model);
+  std::vector<int32_t> tokens = randomTokens(9, 3);
+  ASSERT_EQ(mambit_prefill(session.get(), tokens.data(), 9, MAMBIT_LOGITS_NONE,
+                           nullptr, 0),
+            MAMBIT_OK);
+  TemporaryPath file;
+  ASSERT_EQ(mambit_session_save(session.get(), file.path.c_str(), "a note", 6),
+            MAMBIT_OK);
+  std::string good;
+  {
+    std::ifstream stream(file.path, std::ios::binary);
+    good.assign(std::istreambuf_iterator<char>(stream), {});
+  }
+  auto expectRefused = [&](const std::string &bytes, const char *text,
+                           const ModelHandle &into) {
+    std::ofstream(file.path, std::ios::binary) << bytes;
+    size_t size = 0;
+    char note[100];
+    mambit_session *loaded = nullptr;
+    EXPECT_EQ(mambit_session_load(into.get(), file.path.c_str(), note,
+                                  sizeof(note), &size, &loaded),
+              MAMBIT_INVALID_SNAPSHOT)
+        << text;
+    EXPECT_TRUE(lastErrorHas(text)) << mambit_last_error();
+    EXPECT_TRUE(lastErrorHas(file.path)) << mambit_last_error();
+    EXPECT_EQ(loaded, nullptr);
+  };
+  // Cut anywhere, or with any byte changed.
+  for (size_t size = 0; size < good.size(); ++size)
+    expectRefused(good.substr(0, size), size < 80 ? "at least" : "truncated",
+                  model);
+  expectRefused(good + "x", "too long", model);
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] ^= 0x10;
+    expectRefused(bad,
+                  i < 8    ? "does not begin like one"
+                  : i < 10 ? "format version"
+                  : i < 80 ? "header is damaged"
+                           : "damaged",
+                  model);
+  }
+  // Of another model: other weights, then another type of state.
+  ToyOptions other = textOptions();
+  expectRefused(good, "another model: expected model",
+                openModel(TemporaryArtifact(other).path));
+  mambit::artifact::Draft draft = makeToy(toyOptions());
+  draft.index.devices[0]->kernels[1]->params[4]->dtype =
+      mambit::artifact::DType::u32;
+  expectRefused(good,
+                "another form: expected count: u32[1], found count: i32[1]",
+                openModel(TemporaryArtifact(std::move(draft)).path));
+
+  std::ofstream(file.path, std::ios::binary) << good;
+  EXPECT_EQ(positionOf(loadSession(model, file.path)), 9u);
+  size_t size;
+  mambit_session *loaded = nullptr;
+  EXPECT_EQ(mambit_session_load(model.get(), "/does/not/exist", nullptr, 0,
+                                &size, &loaded),
+            MAMBIT_INVALID_SNAPSHOT);
+}
+
+TEST(Save, ArtifactsOfOneCheckpointShareStates) {
+  auto draftOf = [](const char *target, const char *hash) {
+    ToyOptions options = toyOptions();
+    options.targets[0].name = target;
+    mambit::artifact::Draft draft = makeToy(options);
+    auto input = std::make_unique<mambit::artifact::InputT>();
+    input->file = "pytorch_model.bin";
+    input->size = 1;
+    input->hash = hash;
+    draft.index.inputs.push_back(std::move(input));
+    return draft;
+  };
+  const char *hash = "0123456789abcdef0123456789abcdef";
+  TemporaryArtifact one(draftOf("one", hash)), two(draftOf("two", hash)),
+      other(draftOf("one", "0123456789abcdef0123456789abcdee"));
+  ModelHandle model = openModel(one.path);
+  SessionHandle session = createSession(model);
+  TemporaryPath file;
+  ASSERT_EQ(mambit_session_save(session.get(), file.path.c_str(), nullptr, 0),
+            MAMBIT_OK);
+  loadSession(openModel(two.path), file.path);
+  size_t size;
+  mambit_session *loaded = nullptr;
+  EXPECT_EQ(mambit_session_load(openModel(other.path).get(), file.path.c_str(),
+                                nullptr, 0, &size, &loaded),
+            MAMBIT_INVALID_SNAPSHOT);
 }
 
 //===----------------------------------------------------------------------===//

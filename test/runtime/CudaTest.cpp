@@ -323,6 +323,23 @@ TEST_F(Gpu, ForksAndStartsAfresh) {
   }
 }
 
+TEST_F(Gpu, StatesMoveToAndFro) {
+  std::string path =
+      testing::TempDir() + "mambit-cuda-" + std::to_string(getpid()) + ".state";
+  auto gpu = openToy(makeToy(toyOptions())),
+       cpu = openToy(makeToy(toyOptions()), "cpu");
+  Sequence sequence(gpu);
+  for (unsigned i = 0; i < 4; ++i) {
+    const auto &model = i % 2 ? cpu : gpu, &next = i % 2 ? gpu : cpu;
+    forward(*model, {&sequence}, {6 + i}, i);
+    sequence.session->save(path, {});
+    Sequence fresh(next);
+    sequence.session = Session::restore(next, next->openSnapshot(path));
+    EXPECT_EQ(sequence.session->position(), (i + 1) * 6 + i * (i + 1) / 2);
+  }
+  unlink(path.c_str());
+}
+
 TEST_F(Gpu, StopsBetweenCommands) {
   auto model = openToy(makeToy(toyOptions()));
   Sequence a(model);

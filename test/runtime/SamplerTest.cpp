@@ -138,6 +138,78 @@ TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
   EXPECT_EQ(kept(2, 0.9999f), (Set{0, 1}));
 }
 
+TEST(Sampler, MinPKeepsWhatIsLikelyEnough) {
+  // Probabilities 0.5, 0.25, 0.125, 0.125, exactly.
+  const float ln2 = float(std::log(2.0));
+  const std::vector<float> logits{-ln2, 0, -2 * ln2, -2 * ln2};
+  auto kept = [&](float minP, float topP = 0, float temperature = 1) {
+    SamplerOptions wanted = options(temperature, 0, topP);
+    wanted.minP = minP;
+    auto counts = countDraws(Sampler(wanted), logits, 20000);
+    std::set<int> tokens;
+    for (size_t i = 0; i < counts.size(); ++i)
+      if (counts[i])
+        tokens.insert(i);
+    return tokens;
+  };
+  using Set = std::set<int>;
+  EXPECT_EQ(kept(0), (Set{0, 1, 2, 3}));
+  EXPECT_EQ(kept(0.24f), (Set{0, 1, 2, 3}));
+  EXPECT_EQ(kept(0.26f), (Set{0, 1}));
+  EXPECT_EQ(kept(0.49f), (Set{0, 1}));
+  EXPECT_EQ(kept(0.51f), (Set{1}));
+  EXPECT_EQ(kept(1), (Set{1}));
+  // After the temperature, as in transformers: at 2 a quarter becomes a half.
+  EXPECT_EQ(kept(0.49f, 0, 2), (Set{0, 1, 2, 3}));
+  EXPECT_EQ(kept(0.24f, 0.76f), (Set{0, 1, 2}));
+
+  constexpr int kDraws = 50000;
+  SamplerOptions wanted = options(1, 0, 0);
+  wanted.minP = 0.3f;
+  auto counts = countDraws(Sampler(wanted), logits, kDraws);
+  EXPECT_LT(chiSquare(counts, {1.0 / 3, 2.0 / 3, 0, 0}, kDraws), 15.2);
+}
+
+TEST(Sampler, PenalisesRepetition) {
+  SamplerOptions wanted = options(0, 0, 0);
+  wanted.repetitionPenalty = 2;
+  Sampler sampler(wanted);
+  auto next = [&](std::vector<float> logits) {
+    return sampler.sample(logits.data(), logits.size());
+  };
+  EXPECT_EQ(next({4, 3, 1, -1}), 0);
+  EXPECT_EQ(next({4, 3, 1, -1}), 0); // sampling tells nothing by itself
+  sampler.accept(0);
+  sampler.accept(0);                 // once is enough
+  EXPECT_EQ(next({4, 3, 1, -1}), 1); // 2 3 1 -1
+  EXPECT_EQ(next({7, 3, 1, -1}), 0);
+  sampler.accept(1);
+  sampler.accept(3);
+  EXPECT_EQ(next({1, 1, 0.75f, -1}), 2); // 0.5 0.5 0.75 -2
+  EXPECT_EQ(next({-4, -3, -7, -3}), 1);  // -8 -6 -7 -6
+  EXPECT_EQ(next({-4, -3, -5, -kInfinity}), 2);
+  sampler.accept(5000); // beyond this row
+  EXPECT_EQ(next({1, 1, 0.75f, -1}), 2);
+}
+
+TEST(Sampler, PenalisesWithinAWindow) {
+  SamplerOptions wanted = options(0, 0, 0);
+  wanted.repetitionPenalty = 2;
+  wanted.repetitionWindow = 2;
+  Sampler sampler(wanted);
+  const std::vector<float> logits{4, 3};
+  auto next = [&] { return sampler.sample(logits.data(), 2); };
+  sampler.accept(0);
+  EXPECT_EQ(next(), 1);
+  sampler.accept(2);
+  EXPECT_EQ(next(), 1);
+  sampler.accept(0);
+  sampler.accept(2); // the first 0 has left, the second has not
+  EXPECT_EQ(next(), 1);
+  sampler.accept(2);
+  EXPECT_EQ(next(), 0);
+}
+
 TEST(Sampler, ASeedRepeats) {
   std::vector<float> logits;
   for (int i = 0; i < 1000; ++i)
@@ -175,6 +247,16 @@ TEST(Sampler, RefusesWhatMakesNoSense) {
     EXPECT_THROW(Sampler(options(temperature, 0, 0)), Error);
   for (float topP : {-0.1f, 1.1f, std::nanf("")})
     EXPECT_THROW(Sampler(options(1, 0, topP)), Error);
+  for (float minP : {-0.1f, 1.1f, std::nanf("")}) {
+    SamplerOptions wanted = options(1, 0, 0);
+    wanted.minP = minP;
+    EXPECT_THROW(Sampler{wanted}, Error);
+  }
+  for (float penalty : {-1.0f, kInfinity, std::nanf("")}) {
+    SamplerOptions wanted = options(1, 0, 0);
+    wanted.repetitionPenalty = penalty;
+    EXPECT_THROW(Sampler{wanted}, Error);
+  }
   Sampler sampler(options(1, 0, 0));
   for (std::vector<float> logits : {std::vector<float>{0, std::nanf("")},
                                     {kInfinity, 0},

@@ -48,6 +48,8 @@ static void testNulls(void) {
   CHECK_NULL(mambit_session_create(NULL, &session));
   CHECK_NULL(mambit_session_fork(NULL, &session));
   CHECK_NULL(mambit_session_reset(NULL));
+  CHECK_NULL(mambit_session_save(NULL, "x", NULL, 0));
+  CHECK_NULL(mambit_session_load(NULL, "x", NULL, 0, &size, &session));
   CHECK_NULL(mambit_session_position(NULL, &position));
   CHECK_NULL(mambit_cancel_create(NULL));
   CHECK_NULL(mambit_forward(NULL));
@@ -59,6 +61,7 @@ static void testNulls(void) {
   CHECK_NULL(mambit_argmax(logits, 2, NULL));
   CHECK_NULL(mambit_sampler_create(NULL, &sampler));
   CHECK_NULL(mambit_sampler_create(&options, NULL));
+  CHECK_NULL(mambit_sampler_accept(NULL, &token, 1));
   CHECK_NULL(mambit_sampler_sample(NULL, logits, 2, &token));
   CHECK_NULL(mambit_encode(NULL, "x", 1, 0, &token, 1, &size));
   CHECK_NULL(mambit_decode_text(NULL, &token, 1, NULL, 0, &size));

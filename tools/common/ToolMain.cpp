@@ -120,7 +120,8 @@ CLI::Validator tools::wholeNumber(uint64_t least, uint64_t most) {
 }
 
 void tools::requireOne(const CLI::App &app,
-                       std::initializer_list<const char *> options) {
+                       std::initializer_list<const char *> options,
+                       bool orNone) {
   size_t count = 0;
   std::string names;
   for (const char *option : options) {
@@ -130,8 +131,8 @@ void tools::requireOne(const CLI::App &app,
                                               : ", ";
     names += option;
   }
-  if (count != 1)
-    fail("expected exactly one of ", names, ", found ",
-         count ? std::to_string(count) : "none", "; see ", app.get_name(),
-         " --help");
+  if (count > 1 || (count == 0 && !orNone))
+    fail("expected ", orNone ? "at most" : "exactly", " one of ", names,
+         ", found ", count ? std::to_string(count) : "none", "; see ",
+         app.get_name(), " --help");
 }

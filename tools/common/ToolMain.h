@@ -27,9 +27,11 @@ int runGuarded(const char *tool, const std::function<int()> &body);
 /// Checks that an option's value is a whole number from `least` to `most`.
 CLI::Validator wholeNumber(uint64_t least, uint64_t most = UINT32_MAX);
 
-/// Throws unless exactly one of these options was given.
+/// Throws unless exactly one of these options was given or, where that is
+/// allowed, none.
 void requireOne(const CLI::App &app,
-                std::initializer_list<const char *> options);
+                std::initializer_list<const char *> options,
+                bool orNone = false);
 
 } // namespace mambit::tools
 

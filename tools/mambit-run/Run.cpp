@@ -7,10 +7,13 @@
 #include "runtime/Error.h"
 #include "tools/common/Npy.h"
 #include "tools/common/Progress.h"
+#include "tools/mambit-run/Output.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <cstring>
+#include <unistd.h>
 
 using namespace mambit;
 using namespace mambit::tools;
@@ -30,115 +33,48 @@ private:
   Clock::time_point start = Clock::now();
 };
 
-/// Prints tokens as they come: text, or ids separated by blanks.
-class TokenStream {
-public:
-  TokenStream(const Model &model, bool text) {
-    if (!text)
-      return;
-    mambit_decoder *created;
-    check(mambit_decoder_create(model.get(), &created));
-    decoder.reset(created);
-  }
-
-  /// The text of a continuation depends on what it continues.
-  void pushPrompt(const std::vector<int32_t> &ids, bool echo) {
-    for (int32_t id : ids)
-      push(id, echo);
-  }
-
-  void push(int32_t id, bool visible = true) {
-    if (decoder) {
-      const char *text;
-      size_t length;
-      check(mambit_decoder_push(decoder.get(), id, &text, &length));
-      if (visible)
-        print(text, length);
-    } else if (visible) {
-      std::string text = (empty ? "" : " ") + std::to_string(id);
-      print(text.data(), text.size());
-      empty = false;
-    }
-  }
-
-  void finish() {
-    if (decoder) {
-      const char *text;
-      size_t length;
-      check(mambit_decoder_finish(decoder.get(), &text, &length));
-      print(text, length);
-    }
-    print("\n", 1);
-  }
-
-private:
-  static void print(const char *text, size_t length) {
-    if (length != 0 && (std::fwrite(text, 1, length, stdout) != length ||
-                        std::fflush(stdout) != 0))
-      fail("cannot write to standard output");
-  }
-
-  Decoder decoder; // null: ids
-  bool empty = true;
-};
-
-struct Timing {
-  uint64_t promptTokens = 0;
-  double promptSeconds = 0; // until the first token, if there is one
-  uint64_t tokens = 0;
-  double seconds = 0; // of the tokens after the first
-
-  /// To standard error: standard output is the model's.
-  void print() const {
-    double promptRate = double(promptTokens) / promptSeconds;
-    if (tokens == 0)
-      std::fprintf(stderr, "prompt: %ju tokens in %.3f s, %.1f tokens/s\n",
-                   uintmax_t(promptTokens), promptSeconds, promptRate);
-    else
-      std::fprintf(stderr,
-                   "time to first token: %.1f ms (%ju prompt tokens, %.1f "
-                   "tokens/s)\n",
-                   promptSeconds * 1e3, uintmax_t(promptTokens), promptRate);
-    if (tokens > 1)
-      std::fprintf(stderr, "generated: %ju tokens, %.1f tokens/s\n",
-                   uintmax_t(tokens), double(tokens - 1) / seconds);
-    else if (tokens == 1)
-      std::fprintf(stderr, "generated: 1 token\n");
-  }
-};
-
 class Runner {
 public:
   explicit Runner(const RunOptions &options)
       : options(options), model(options.model),
         count(options.count.value_or(options.logitsFile.empty() ? kDefaultCount
                                                                 : 0)) {
+    if (!options.stops.empty() && !model.info().has_tokenizer)
+      fail("the model has no tokenizer: it has no text to stop at");
+    openSession();
     readPrompt();
-    session = model.createSession();
   }
 
   int run() {
-    bool text = model.info().has_tokenizer && !options.greedyIds;
-    TokenStream stream(model, text);
-    stream.pushPrompt(prompt, options.echo);
+    using Form = Output::Form;
+    Output output(model,
+                  options.greedyIds   ? Form::Ids
+                  : options.jsonLines ? Form::JsonLines
+                                      : Form::Text,
+                  options.stops);
+    output.context(history, /*visible=*/false);
+    output.context(prompt, options.echo);
     int status = 0;
     try {
       runPrompt();
-      generate(stream);
+      output.promptDone(totals);
+      generate(output);
+      saveSession();
     } catch (const Interrupted &) {
       status = kInterrupted;
+      totals.reason = "interrupted";
     }
-    if (timing.tokens != 0 || options.echo || options.greedyIds)
-      stream.finish();
-    if (timing.promptSeconds > 0)
-      timing.print();
+    totals.position = history.size();
+    output.end(totals, totals.tokens != 0 || options.echo || options.greedyIds);
     return status;
   }
 
 private:
+  void openSession();
+  void saveSession() const;
   void readPrompt();
   void runPrompt();
-  void generate(TokenStream &stream);
+  void generate(Output &output);
   Sampler createSampler() const;
 
   /// Runs tokens; `logits` then holds the rows that are wanted.
@@ -158,34 +94,96 @@ private:
     batch.logits = rows ? logits.data() : nullptr;
     batch.logits_capacity = logits.size();
     tools::forward(batch, interrupt);
+    history.insert(history.end(), tokens, tokens + size);
   }
 
   const RunOptions &options;
   Model model;
   uint64_t count;
+  std::vector<int32_t> history; // what the session has taken in
   std::vector<int32_t> prompt;
   Session session;
   InterruptGuard interrupt;
-  std::vector<float> logits;
-  Timing timing;
+  std::vector<float> logits; // after the last token, between calls
+  Totals totals;
 };
 
 } // namespace
+
+// The note of a snapshot: the number of tokens, the tokens, and the logits
+// after the last of them, so that a run without a prompt can go on.
+
+void Runner::openSession() {
+  const std::string &path = options.stateFile;
+  if (path.empty() || (::access(path.c_str(), F_OK) != 0 && errno == ENOENT)) {
+    session = model.createSession();
+    return;
+  }
+  std::vector<char> note;
+  size_t size = 0;
+  mambit_session *loaded;
+  mambit_status status = mambit_session_load(
+      model.get(), path.c_str(), note.data(), note.size(), &size, &loaded);
+  if (status == MAMBIT_BUFFER_TOO_SMALL) {
+    note.resize(size);
+    status = mambit_session_load(model.get(), path.c_str(), note.data(),
+                                 note.size(), &size, &loaded);
+  }
+  check(status);
+  session.reset(loaded);
+
+  uint64_t position, tokens = 0;
+  check(mambit_session_position(loaded, &position));
+  logits.resize(model.info().vocab_size);
+  size_t logitBytes = logits.size() * sizeof(float);
+  if (note.size() >= sizeof(tokens))
+    std::memcpy(&tokens, note.data(), sizeof(tokens));
+  if (tokens != position || note.size() < sizeof(tokens) + logitBytes ||
+      (note.size() - sizeof(tokens) - logitBytes) / sizeof(int32_t) != tokens)
+    fail("'", path, "' was not saved by mambit-run: expected ", position,
+         " tokens and ", logits.size(), " logits beside the state, found ",
+         note.size(), " bytes");
+  history.resize(tokens);
+  const char *source = note.data() + sizeof(tokens);
+  std::memcpy(history.data(), source, tokens * sizeof(int32_t));
+  std::memcpy(logits.data(), source + tokens * sizeof(int32_t), logitBytes);
+  model.checkIds(history, path);
+}
+
+void Runner::saveSession() const {
+  if (options.stateFile.empty())
+    return;
+  uint64_t tokens = history.size();
+  std::vector<char> note;
+  auto append = [&](const void *data, size_t size) {
+    const char *bytes = static_cast<const char *>(data);
+    note.insert(note.end(), bytes, bytes + size);
+  };
+  append(&tokens, sizeof(tokens));
+  append(history.data(), history.size() * sizeof(int32_t));
+  append(logits.data(), logits.size() * sizeof(float));
+  check(mambit_session_save(session.get(), options.stateFile.c_str(),
+                            note.data(), note.size()));
+}
 
 void Runner::readPrompt() {
   if (!options.idsFile.empty()) {
     prompt = readIds(options.idsFile);
     model.checkIds(prompt, options.idsFile);
-  } else {
+  } else if (options.prompt || !options.promptFile.empty()) {
     std::string text =
         options.prompt ? *options.prompt : readText(options.promptFile);
-    prompt = model.encode(text, !options.noBos);
+    prompt = model.encode(text, !options.noBos && history.empty());
   }
-  if (prompt.empty())
+  if (prompt.empty() && history.empty())
     fail("the prompt has no tokens");
+  if (prompt.empty() && !options.logitsFile.empty())
+    fail("--logits needs a prompt with tokens");
 }
 
 void Runner::runPrompt() {
+  if (prompt.empty())
+    return;
   uint64_t vocab = model.info().vocab_size;
   std::optional<NpyWriter> writer;
   if (!options.logitsFile.empty())
@@ -215,41 +213,60 @@ void Runner::runPrompt() {
   if (writer)
     writer->finish();
   logits.erase(logits.begin(), logits.end() - vocab);
-  timing.promptTokens = prompt.size();
-  timing.promptSeconds = time.seconds();
+  totals.promptTokens = prompt.size();
+  totals.promptSeconds = time.seconds();
 }
 
 Sampler Runner::createSampler() const {
   auto sampling = MAMBIT_INIT(mambit_sampler_options);
-  bool random = options.topK || options.topP != 0 || options.seed;
+  bool random =
+      options.topK || options.topP != 0 || options.minP != 0 || options.seed;
   sampling.temperature = options.temperature.value_or(random ? 1 : 0);
   sampling.top_k = options.topK;
   sampling.top_p = options.topP;
   sampling.seed = options.seed.value_or(0);
+  sampling.min_p = options.minP;
+  // The runtime's 0 is all tokens; here it is none and -1 is all.
+  if (options.repeatLast != 0)
+    sampling.repetition_penalty = options.repeatPenalty;
+  if (options.repeatLast > 0)
+    sampling.repetition_window = uint32_t(options.repeatLast);
   mambit_sampler *created;
   check(mambit_sampler_create(&sampling, &created));
-  return Sampler(created);
+  Sampler sampler(created);
+  check(mambit_sampler_accept(created, history.data(), history.size()));
+  return sampler;
 }
 
-void Runner::generate(TokenStream &stream) {
+void Runner::generate(Output &output) {
   Sampler sampler = createSampler();
   int32_t eos =
       options.ignoreEos || options.greedyIds ? -1 : model.info().eos_id;
+  bool saving = !options.stateFile.empty();
+  totals.reason = "length";
   Stopwatch time;
   for (uint64_t i = 0; i < count; ++i) {
     int32_t token;
     check(mambit_sampler_sample(sampler.get(), logits.data(), logits.size(),
                                 &token));
-    if (token == eos)
-      break;
-    stream.push(token);
-    ++timing.tokens;
+    if (token == eos) {
+      totals.reason = "eos";
+      return;
+    }
+    check(mambit_sampler_accept(sampler.get(), &token, 1));
+    bool stopped = !output.token(token);
+    ++totals.tokens;
     if (i == 0)
-      timing.promptSeconds += time.seconds();
+      totals.promptSeconds += time.seconds();
     else
-      timing.seconds = time.seconds();
-    if (i + 1 < count)
+      totals.seconds = time.seconds();
+    bool last = stopped || i + 1 == count;
+    if (!last || saving)
       forward(&token, 1, MAMBIT_LOGITS_LAST);
+    if (stopped)
+      totals.reason = "stop";
+    if (last)
+      return;
   }
 }
 

@@ -8,6 +8,8 @@
 #include "tools/common/Model.h"
 
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace mambit::tools {
 
@@ -20,6 +22,8 @@ struct RunOptions {
   std::string idsFile;
   bool noBos = false;
 
+  std::string stateFile; // empty: none
+
   std::string logitsFile; // empty: none
   bool decode = false;    // the prompt, token by token
   uint64_t chunk = 0;     // of the prompt; 0: as it is best
@@ -28,10 +32,15 @@ struct RunOptions {
   std::optional<float> temperature;
   uint32_t topK = 0;
   float topP = 0;
+  float minP = 0;
+  float repeatPenalty = 1;
+  int64_t repeatLast = 64; // tokens; -1: all
   std::optional<uint64_t> seed;
+  std::vector<std::string> stops;
   bool ignoreEos = false;
   bool greedyIds = false;
   bool echo = false;
+  bool jsonLines = false;
 };
 
 /// Returns the exit status.

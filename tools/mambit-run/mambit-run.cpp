@@ -10,7 +10,8 @@ static constexpr char kExamples[] = R"(Examples:
   mambit-run model.mbt --prompt-file - --temperature 0.8 --top-p 0.95 --seed 7
   mambit-run model.mbt --ids prompt.npy -n 48 --greedy-ids
   mambit-run model.mbt --ids text.npy --logits logits.npy
-  mambit-run model.mbt --ids text.npy --logits logits.npy --decode)";
+  mambit-run model.mbt --ids text.npy --logits logits.npy --decode
+  mambit-run model.mbt --state chat.state --prompt "User: hello" --stop "User:")";
 
 int main(int argc, char **argv) {
   using namespace mambit::tools;
@@ -21,7 +22,7 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   options.model.addTo(app);
 
-  const char *group = "Prompt, one of";
+  const char *group = "Prompt, one of; with a state, at most one of";
   app.add_option("--prompt", options.prompt, "Text to continue")
       ->option_text("TEXT")
       ->group(group);
@@ -32,6 +33,15 @@ int main(int argc, char **argv) {
   app.add_option("--ids", options.idsFile,
                  "Token ids to continue: integers in one dimension")
       ->option_text("FILE.npy")
+      ->group(group);
+
+  group = "Session";
+  app.add_option(
+         "--state", options.stateFile,
+         "Continue the session saved in FILE, if there is one, and save "
+         "it there at the end: with the prompt and all generated "
+         "tokens, also those of a stop string, taken in")
+      ->option_text("FILE")
       ->group(group);
 
   group = "Running the prompt";
@@ -74,10 +84,31 @@ int main(int argc, char **argv) {
                      "probability P")
           ->option_text("P")
           ->check(CLI::Range(0.0, 1.0)),
+      app.add_option("--min-p", options.minP,
+                     "Choose among the tokens at least P times as likely as "
+                     "the likeliest")
+          ->option_text("P")
+          ->check(CLI::Range(0.0, 1.0)),
+      app.add_option("--repeat-penalty", options.repeatPenalty,
+                     "Divide a positive and multiply a negative logit of a "
+                     "token that has occurred by R (1)")
+          ->option_text("R")
+          ->check(CLI::PositiveNumber),
+      app.add_option("--repeat-last-n", options.repeatLast,
+                     "Among the last N tokens, prompt included; 0 is none, -1 "
+                     "all (64)")
+          ->option_text("N")
+          ->check(CLI::Range(int64_t(-1), int64_t(UINT32_MAX))),
       app.add_option("--seed", options.seed, "Of the random numbers (0)")
           ->option_text("S")
           ->check(wholeNumber(0, UINT64_MAX)),
   };
+  CLI::Option *stop =
+      app.add_option("--stop", options.stops,
+                     "End before TEXT, which may be given several times")
+          ->option_text("TEXT")
+          ->allow_extra_args(false)
+          ->group(group);
   app.add_flag("--ignore-eos", options.ignoreEos,
                "Go on after the end-of-sequence token")
       ->group(group);
@@ -91,9 +122,16 @@ int main(int argc, char **argv) {
   app.add_flag("--echo", options.echo, "Print the prompt before the text")
       ->excludes(greedyIds)
       ->group(group);
+  stop->excludes(greedyIds);
+  app.add_flag("--jsonl", options.jsonLines,
+               "Print JSON Lines: an object a token, then one of totals "
+               "(docs/command-line.md)")
+      ->excludes(greedyIds)
+      ->group(group);
 
   return toolMain(app, argc, argv, [&] {
-    requireOne(app, {"--prompt", "--prompt-file", "--ids"});
+    bool continued = !options.stateFile.empty();
+    requireOne(app, {"--prompt", "--prompt-file", "--ids"}, continued);
     return run(options);
   });
 }

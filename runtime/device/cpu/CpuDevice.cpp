@@ -164,6 +164,12 @@ public:
     memcpy(states.data() + to * slotBytes, states.data() + from * slotBytes,
            slotBytes);
   }
+  void readSlot(unsigned slot, void *data) override {
+    memcpy(data, states.data() + slot * slotBytes, slotBytes);
+  }
+  void writeSlot(unsigned slot, const void *data) override {
+    memcpy(states.data() + slot * slotBytes, data, slotBytes);
+  }
 
   double measureReadBandwidth() override;
 

@@ -118,6 +118,8 @@ public:
                                stream.get()),
               "copying the state of a session");
   }
+  void readSlot(unsigned slot, void *data) override;
+  void writeSlot(unsigned slot, const void *data) override;
 
   double measureReadBandwidth() override {
     Gpu::Use use(gpu);
@@ -138,6 +140,9 @@ private:
   /// Lays the ports out in the pinned memory and returns its size.
   uint64_t stagePorts(const artifact::Program &table, Program &program);
 
+  /// Calls visit(begin, bytes) for parts that fit into `piece`, which it makes.
+  template <typename Visit>
+  void forEachPiece(uint64_t size, const Visit &visit);
   void copyInputs(const Program &program);
   void copyOutputs(const Program &program, const Extents &extents);
   void launch(const Program &program, size_t command, const Phase &phase,
@@ -175,7 +180,7 @@ private:
   std::vector<Kernel> kernels;
   std::vector<Program> programs;
   std::optional<PinnedMemory> staging;
-  std::optional<PinnedMemory> piece; // of large outputs, made when needed
+  std::optional<PinnedMemory> piece; // of large copies, made when needed
   int64_t dims[3] = {};              // of the run, where launches read them
   using GraphKey = std::array<int64_t, 4>;
   std::map<GraphKey, OwnedGraphExec> graphs;
@@ -433,17 +438,45 @@ void CudaDevice::copyOut(size_t program, uint64_t offset, void *data,
       return;
     }
   Gpu::Use use(gpu);
-  if (!piece)
-    piece.emplace(api, kPieceBytes, "outputs");
-  for (uint64_t done = 0; done < size;) {
-    uint64_t part = std::min(size - done, kPieceBytes);
-    api.check(api.copyToHost(piece->data(), arena.address() + offset + done,
-                             part, stream.get()),
+  forEachPiece(size, [&](uint64_t begin, uint64_t bytes) {
+    api.check(api.copyToHost(piece->data(), arena.address() + offset + begin,
+                             bytes, stream.get()),
               "copying an output");
     api.check(api.streamSynchronize(stream.get()), "copying an output");
-    memcpy(static_cast<char *>(data) + done, piece->data(), part);
-    done += part;
-  }
+    memcpy(static_cast<char *>(data) + begin, piece->data(), bytes);
+  });
+}
+
+void CudaDevice::readSlot(unsigned slot, void *data) {
+  Gpu::Use use(gpu);
+  forEachPiece(slotBytes, [&](uint64_t begin, uint64_t bytes) {
+    api.check(api.copyToHost(piece->data(), states.slot(slot) + begin, bytes,
+                             stream.get()),
+              "reading the state of a session");
+    api.check(api.streamSynchronize(stream.get()),
+              "reading the state of a session");
+    memcpy(static_cast<char *>(data) + begin, piece->data(), bytes);
+  });
+}
+
+void CudaDevice::writeSlot(unsigned slot, const void *data) {
+  Gpu::Use use(gpu);
+  forEachPiece(slotBytes, [&](uint64_t begin, uint64_t bytes) {
+    memcpy(piece->data(), static_cast<const char *>(data) + begin, bytes);
+    api.check(api.copyToDevice(states.slot(slot) + begin, piece->data(), bytes,
+                               stream.get()),
+              "writing the state of a session");
+    api.check(api.streamSynchronize(stream.get()),
+              "writing the state of a session");
+  });
+}
+
+template <typename Visit>
+void CudaDevice::forEachPiece(uint64_t size, const Visit &visit) {
+  if (!piece)
+    piece.emplace(api, kPieceBytes, "copying in pieces");
+  for (uint64_t done = 0; done < size; done += kPieceBytes)
+    visit(done, std::min(size - done, kPieceBytes));
 }
 
 void CudaDevice::copyInputs(const Program &program) {

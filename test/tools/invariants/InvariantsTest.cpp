@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -237,6 +238,29 @@ TEST_P(Invariants, ForksGoOnAlone) {
               model->forward({sessions[i].get()}, {other}))
         << "session " << i;
   }
+}
+
+// A state goes on from a file as if it had not been away, at any token.
+TEST_P(Invariants, SavedSessionsGoOn) {
+  std::string path =
+      testing::TempDir() + "mambit-" + std::to_string(getpid()) + ".state";
+  Tokens tokens = makeTokens(40, 8, model->vocab), next = {1, 2, 3};
+  for (size_t at : {1, 2, 17, 40}) {
+    Tokens before(tokens.begin(), tokens.begin() + at);
+    Session session = model->session();
+    model->forward({session.get()}, {before});
+    CHECK_OK(mambit_session_save(session.get(), path.c_str(), nullptr, 0));
+    size_t noteSize;
+    mambit_session *loaded = nullptr;
+    CHECK_OK(mambit_session_load(model->model.get(), path.c_str(), nullptr, 0,
+                                 &noteSize, &loaded));
+    Session copy(loaded);
+    EXPECT_EQ(model->forward({copy.get()}, {next}),
+              model->forward({session.get()}, {next}));
+    EXPECT_EQ(model->forward({copy.get()}, {{4}}),
+              model->forward({session.get()}, {{4}}));
+  }
+  unlink(path.c_str());
 }
 
 // Long runs: only where a step takes little.

@@ -291,6 +291,186 @@ TEST_F(ToolsTest, RunStreamsText) {
               "cannot read '" + folder + "'");
 }
 
+std::string withoutNewline(std::string line) {
+  EXPECT_EQ(line.back(), '\n');
+  line.pop_back();
+  return line;
+}
+
+// Runs that hand a state on give what one run gives: split while generating,
+// after a prompt, and without a prompt.
+TEST_F(ToolsTest, RunContinuesAState) {
+  std::vector<int32_t> ids = someIds(12);
+  std::string whole = greedyIds(ids, 20, kVocab), state = folder + "/a.state",
+              command = "mambit-run " + model + " --greedy-ids";
+  for (unsigned split : {0, 1, 7, 19}) {
+    std::filesystem::remove(state);
+    Result first = run(command + " --state " + state + " --ids " +
+                       writeIds(ids) + " -n " + std::to_string(split));
+    ASSERT_EQ(first.status, 0) << first.err;
+    Result second = run(command + " --state " + state + " -n " +
+                        std::to_string(20 - split));
+    ASSERT_EQ(second.status, 0) << second.err;
+    std::string line = withoutNewline(first.out);
+    EXPECT_EQ(line + (line.empty() ? "" : " ") + second.out, whole);
+  }
+  // The session has taken in 12 + 20 tokens; now a prompt follows.
+  std::vector<int32_t> all = ids;
+  std::istringstream words(whole);
+  for (int32_t id; words >> id;)
+    all.push_back(id);
+  ToyReference reference(kVocab);
+  for (size_t i = 0; i < all.size(); ++i)
+    reference.push(all[i], true);
+  std::vector<float> logits;
+  for (int32_t id : {3, 1, 2})
+    logits = reference.push(id, false);
+  Result third = run(command + " --state " + state + " --ids " +
+                     writeIds({3, 1, 2}) + " -n 1");
+  EXPECT_EQ(third.out,
+            std::to_string(std::max_element(logits.begin(), logits.end()) -
+                           logits.begin()) +
+                "\n");
+}
+
+TEST_F(ToolsTest, RunRefusesAForeignState) {
+  std::string state = folder + "/a.state", other = makeTextModel(),
+              command = "mambit-run " + model + " -n 1 --state " + state;
+  ASSERT_EQ(run(command + " --ids " + writeIds(someIds(4))).status, 0);
+  std::string good = readFile(state);
+  expectError("mambit-run " + other + " --prompt x --state " + state,
+              state + ": was saved with another model");
+  std::ofstream(state, std::ios::binary) << good.substr(0, good.size() - 1);
+  expectError(command, state + ": truncated: expected " +
+                           std::to_string(good.size()) + " bytes, found " +
+                           std::to_string(good.size() - 1));
+  std::ofstream(state, std::ios::binary) << good.substr(0, 20);
+  expectError(command, "expected a saved session");
+  expectError("mambit-run " + model + " --state " + model,
+              "does not begin like one");
+  expectError("mambit-run " + model + " --state " + folder, folder);
+  std::filesystem::remove(state);
+  expectError(command, "the prompt has no tokens");
+  EXPECT_FALSE(std::filesystem::exists(state));
+  Result nowhere = run("mambit-run " + model + " -n 1 --ids " +
+                       writeIds(someIds(4)) + " --state " + folder + "/no/a");
+  EXPECT_EQ(nowhere.status, 1);
+  EXPECT_NE(nowhere.err.find("/no/a"), std::string::npos) << nowhere.err;
+  for (const auto &entry : std::filesystem::directory_iterator(folder))
+    EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos);
+}
+
+/// The objects of JSON Lines.
+std::vector<nlohmann::json> parseLines(const std::string &text) {
+  std::vector<nlohmann::json> objects;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    objects.push_back(nlohmann::json::parse(line));
+  return objects;
+}
+
+TEST_F(ToolsTest, RunPrintsJsonLines) {
+  std::string text = makeTextModel(),
+              command = "mambit-run " + text +
+                        " --prompt 'The database server' -n 8 --ignore-eos";
+  std::string plain = withoutNewline(run(command).out);
+  Result result = run(command + " --jsonl");
+  ASSERT_EQ(result.status, 0);
+  EXPECT_EQ(result.err, ""); // its times are in the last object
+  auto objects = parseLines(result.out);
+  ASSERT_EQ(objects.size(), 10u);
+  EXPECT_EQ(objects[0]["type"], "prompt");
+  EXPECT_FALSE(objects[0].contains("text"));
+  std::string joined;
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(objects[1 + i]["type"], "token");
+    EXPECT_EQ(objects[1 + i]["index"], i);
+    EXPECT_TRUE(objects[1 + i]["id"].is_number_integer());
+    joined += objects[1 + i]["text"];
+  }
+  const auto &end = objects[9];
+  EXPECT_EQ(end["type"], "end");
+  EXPECT_EQ(end["reason"], "length");
+  EXPECT_EQ(joined + end["text"].get<std::string>(), plain);
+  EXPECT_EQ(end["tokens"], 8);
+  EXPECT_EQ(end["prompt_tokens"], objects[0]["tokens"]);
+  EXPECT_GE(end["prompt_seconds"], objects[0]["seconds"]);
+  EXPECT_GT(end["seconds"], 0);
+  // The last token was not taken in, as nothing was to follow.
+  EXPECT_EQ(end["position"], end["prompt_tokens"].get<int>() + 7);
+  EXPECT_EQ(parseLines(run(command + " --jsonl --echo").out)[0]["text"],
+            "The database server");
+
+  objects = parseLines(
+      run("mambit-run " + model + " --jsonl -n 2 --ids " + writeIds({1, 2}))
+          .out);
+  ASSERT_EQ(objects.size(), 4u);
+  EXPECT_FALSE(objects[1].contains("text")); // without a tokenizer
+  EXPECT_FALSE(objects[3].contains("text"));
+}
+
+TEST_F(ToolsTest, RunStopsBeforeAString) {
+  std::string text = makeTextModel(),
+              command = "mambit-run " + text +
+                        " --prompt 'The database server' -n 40 --ignore-eos";
+  std::string plain = withoutNewline(run(command).out);
+  // Whatever the toy says: strings of it that lie across tokens, and ones that
+  // are no text of it.
+  auto tokens = parseLines(run(command + " --jsonl").out);
+  for (size_t i = 5; i < 30; i += 5) {
+    std::string first = tokens[i]["text"], second = tokens[i + 1]["text"];
+    if (first.empty() || second.empty())
+      continue;
+    // Its last character and the next one's first, which may be of many bytes.
+    size_t last = first.size() - 1, next = 1;
+    while (last > 0 && (first[last] & 0xc0) == 0x80)
+      --last;
+    while (next < second.size() && (second[next] & 0xc0) == 0x80)
+      ++next;
+    std::string stop = first.substr(last) + second.substr(0, next);
+    std::ofstream(folder + "/stop") << stop;
+    std::string flags =
+        " --stop 'no such text' --stop \"$(cat " + folder + "/stop)\"";
+    if (stop.find('\n') != std::string::npos)
+      continue; // a shell drops it
+    Result result = run(command + flags);
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(withoutNewline(result.out), plain.substr(0, plain.find(stop)));
+    auto objects = parseLines(run(command + flags + " --jsonl").out);
+    const auto &end = objects.back();
+    EXPECT_EQ(end["reason"], "stop");
+    EXPECT_EQ(end["stop"], stop);
+    EXPECT_LE(end["tokens"], i + 2);
+    std::string joined;
+    for (const auto &object : objects)
+      if (object["type"] != "prompt")
+        joined += object["text"];
+    EXPECT_EQ(joined, plain.substr(0, plain.find(stop)));
+  }
+  EXPECT_EQ(withoutNewline(run(command + " --stop 'no such text'").out), plain);
+  expectError(command + " --stop ''", "found an empty one");
+  expectError("mambit-run " + model + " --stop x --ids " + writeIds({1}),
+              "no tokenizer");
+}
+
+TEST_F(ToolsTest, RunPenalisesRepetition) {
+  std::string command = "mambit-run " + model + " -n 7 --ids " +
+                        writeIds({0, 1}) + " --repeat-penalty ";
+  // All logits are positive: a penalty beyond measure leaves only new tokens.
+  std::istringstream words(run(command + "1e30").out);
+  std::vector<int32_t> seen{0, 1};
+  for (int32_t id; words >> id;)
+    seen.push_back(id);
+  std::sort(seen.begin(), seen.begin() + 7);
+  for (int32_t i = 0; i < 7; ++i)
+    EXPECT_EQ(seen[i], i);
+  EXPECT_EQ(run(command + "1e30 --repeat-last-n 0").out,
+            run(command + "1").out);
+  EXPECT_NE(run(command + "1e30 --repeat-last-n 1").out,
+            run(command + "1e30 --repeat-last-n -1").out);
+  expectError(command + "0", "--repeat-penalty");
+}
+
 TEST_F(ToolsTest, RunPutsBosBeforeText) {
   std::string text = makeTextModel(), out = folder + "/logits.npy";
   auto rows = [&](const std::string &flags) {
