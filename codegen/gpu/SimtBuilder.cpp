@@ -24,6 +24,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
   threads = numThreads;
   staticShared = sharedBytes = 0;
+  waited = false;
   auto ofThread = [&](ArrayRef<Val> tile) {
     function->setAttr("threads", getI64IntegerAttr(threads));
     Value id = create<NVVM::ThreadIdXOp>(getI32Type());
@@ -33,6 +34,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
       create<NVVM::GriddepcontrolOp>(
           NVVM::GridDepActionKind::launch_dependents);
     body(tile);
+    assert(waited && "a phase must wait for the one before");
   };
   KernelBuilder::phase(suffix, grid, ofThread, condition);
   phases.back().resources.threads = threads;
@@ -40,6 +42,9 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
 }
 
 void SimtBuilder::waitForPrevious() {
+  assert(getInsertionBlock() == &function.front() &&
+         "not every thread may come here");
+  waited = true;
   if (targetHas(Capability::dependentLaunch))
     create<NVVM::GriddepcontrolOp>(NVVM::GridDepActionKind::wait);
 }

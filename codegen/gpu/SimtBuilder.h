@@ -23,9 +23,11 @@ public:
               const Target &target)
       : KernelBuilder(module, kernel), target(target) {}
 
-  /// Emits a phase of blocks of so many threads, a multiple of a warp. The body
-  /// must wait for the phase before (`waitForPrevious`) where it first needs
-  /// anything but weights.
+  /// Emits a phase of blocks of so many threads, a multiple of a warp. Every
+  /// thread must wait for the phase before (`waitForPrevious`), outside of all
+  /// control flow, before it reads anything but weights, inputs and states that
+  /// its own phase alone writes, and before it writes anything: the phases
+  /// after it rely on that (runtime/device/cuda/CudaDevice.cpp).
   void phase(llvm::StringRef suffix, llvm::ArrayRef<GridTerm> grid,
              int64_t threads,
              llvm::function_ref<void(llvm::ArrayRef<Val> tile)> body,
@@ -91,6 +93,7 @@ private:
   Val threadIndex;
   unsigned buffers = 0;
   bool refused = false;
+  bool waited = false; // in the phase
 };
 
 } // namespace mambit::cuda

@@ -9,6 +9,16 @@
 // captured as a graph the first time and replayed from then on: nothing in it
 // changes but the contents of the pinned memory.
 //
+// Where the code's target has dependent launch, a kernel that follows a kernel
+// may start before that one has ended. This is safe because every thread of
+// every kernel waits for the end of the kernel ahead before it reads what a
+// kernel of the run has written, and before it writes at all. What a kernel
+// waits for has itself waited, so then all kernels ahead have ended: none of
+// them still reads what is written over. Before it waits, a kernel may read
+// what was there when the run began: weights, inputs, and states that no kernel
+// ahead of it writes. The first kernel of a run follows a copy and starts after
+// it, as the copy starts after the run before.
+//
 //===-----------------------------------------------------------------===//
 
 #include "runtime/Status.h"
@@ -145,8 +155,9 @@ private:
   void forEachPiece(uint64_t size, const Visit &visit);
   void copyInputs(const Program &program);
   void copyOutputs(const Program &program, const Extents &extents);
+  /// `early`: it may start before the kernel ahead has ended.
   void launch(const Program &program, size_t command, const Phase &phase,
-              int64_t tiles);
+              int64_t tiles, bool early);
   /// Calls visit(command, phase, tiles) for all that has tiles.
   template <typename Visit>
   void forEachPhase(const Program &program, const Extents &extents,
@@ -187,6 +198,7 @@ private:
   // To find the kernel that fails: the driver reports a failure at the next
   // wait, so this waits after every launch.
   const bool synchronous = std::getenv("MAMBIT_CUDA_SYNC") != nullptr;
+  const bool dependentLaunch;
 };
 
 } // namespace
@@ -194,6 +206,15 @@ private:
 //===----------------------------------------------------------------------===//
 // Making
 //===----------------------------------------------------------------------===//
+
+/// Whether kernels are made to wait for the one ahead by themselves.
+static bool hasDependentLaunch(const artifact::Target &target) {
+  if (target.capabilities())
+    for (const flatbuffers::String *capability : *target.capabilities())
+      if (capability->str() == "dependent_launch")
+        return true;
+  return false;
+}
 
 static Capability capabilityOf(const Gpu &gpu) {
   return {gpu.attribute(kCapabilityMajor), gpu.attribute(kCapabilityMinor)};
@@ -206,7 +227,8 @@ CudaDevice::CudaDevice(const artifact::Artifact &artifact,
       chosen(chooseTarget(device, options.target, capabilityOf(gpu))),
       code(api, artifact, chosen), stream(api),
       arena(api, arenaSize(device), "the arena"),
-      slotBytes(device.slot_bytes()), states(gpu, slotBytes, options.slots) {
+      slotBytes(device.slot_bytes()), states(gpu, slotBytes, options.slots),
+      dependentLaunch(hasDependentLaunch(chosen) && api.launchesDependent()) {
   // It does not wait for the stream that others in the process may use.
   constexpr unsigned kNonBlocking = 1;
   api.check(api.streamCreate(stream.address(), kNonBlocking),
@@ -504,12 +526,20 @@ std::string CudaDevice::where(const Program &program, size_t command,
 }
 
 void CudaDevice::launch(const Program &program, size_t command,
-                        const Phase &phase, int64_t tiles) {
+                        const Phase &phase, int64_t tiles, bool early) {
   void **parameters =
       const_cast<void **>(program.commands[command].parameters.data());
-  if (Result result =
-          api.launch(phase.function, tiles, 1, 1, phase.threads, 1, 1,
-                     phase.shared, stream.get(), parameters, nullptr))
+  auto call = [&] {
+    if (!early)
+      return api.launch(phase.function, tiles, 1, 1, phase.threads, 1, 1,
+                        phase.shared, stream.get(), parameters, nullptr);
+    LaunchAttribute attribute{kProgrammaticStreamSerialization, 0, {1}};
+    LaunchConfig config{
+        unsigned(tiles), 1,          1, phase.threads, 1, 1, phase.shared,
+        stream.get(),    &attribute, 1};
+    return api.launchWith(&config, phase.function, parameters, nullptr);
+  };
+  if (Result result = call())
     api.check(result, "launching ", where(program, command, phase));
 }
 
@@ -528,13 +558,15 @@ void CudaDevice::forEachPhase(const Program &program, const Extents &extents,
 bool CudaDevice::enqueue(const Program &program, const Extents &extents,
                          const std::function<bool()> &stop) {
   copyInputs(program);
-  bool stopped = false;
+  bool stopped = false, first = true;
   forEachPhase(
       program, extents,
       [&](size_t command, size_t phase, const Phase &code, int64_t tiles) {
         if (command != 0 && phase == 0 && stop && stop())
           return !(stopped = true);
-        launch(program, command, code, tiles);
+        launch(program, command, code, tiles,
+               dependentLaunch && !synchronous && !first);
+        first = false;
         if (synchronous)
           if (Result result = api.streamSynchronize(stream.get()))
             api.check(result, where(program, command, code));
@@ -642,7 +674,7 @@ void CudaDevice::runTimed(size_t number, const Extents &extents,
     forEachPhase(
         program, extents,
         [&](size_t command, size_t phase, const Phase &code, int64_t tiles) {
-          launch(program, command, code, tiles);
+          launch(program, command, code, tiles, /*early=*/false);
           mark(command, phase);
           return true;
         });

@@ -29,6 +29,10 @@ Driver::Driver() {
   name = reinterpret_cast<Result(*) arguments>(find(symbol));
   MAMBIT_CUDA_FUNCTIONS(MAMBIT_CUDA_FIND)
 #undef MAMBIT_CUDA_FIND
+#define MAMBIT_CUDA_FIND(name, symbol, arguments)                              \
+  name = reinterpret_cast<Result(*) arguments>(dlsym(library, symbol));
+  MAMBIT_CUDA_OPTIONAL_FUNCTIONS(MAMBIT_CUDA_FIND)
+#undef MAMBIT_CUDA_FIND
   if (Result result = init(0))
     failWith(MAMBIT_UNSUPPORTED,
              "the NVIDIA driver finds no usable GPU: ", describe(result));
@@ -37,6 +41,14 @@ Driver::Driver() {
 const Driver &Driver::get() {
   static const Driver driver;
   return driver;
+}
+
+bool Driver::launchesDependent() const {
+  // Since 12.3 a captured launch keeps what it was launched with.
+  constexpr int kOldest = 12030;
+  int version;
+  check(getVersion(&version), "reading the version of the driver");
+  return launchWith && version >= kOldest;
 }
 
 std::string Driver::describe(Result result) const {

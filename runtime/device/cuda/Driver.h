@@ -46,6 +46,25 @@ enum FunctionAttribute : int {
 };
 enum JitOption : int { kErrorLog = 5, kErrorLogSize = 6 };
 enum CaptureMode : int { kCaptureThreadLocal = 1 };
+enum LaunchAttributeId : int { kProgrammaticStreamSerialization = 6 };
+
+struct LaunchAttribute {
+  LaunchAttributeId id;
+  int padding;
+  union {
+    int allowed;
+    char bytes[64];
+  } value;
+};
+static_assert(sizeof(LaunchAttribute) == 72, "as the driver has it");
+
+struct LaunchConfig {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
+  Stream stream;
+  const LaunchAttribute *attributes;
+  unsigned numAttributes;
+};
+static_assert(sizeof(LaunchConfig) == 56, "as the driver has it");
 
 struct Location {
   int type; // 1: a device
@@ -66,6 +85,7 @@ struct AccessDescription {
 // Name, symbol in the library, arguments.
 #define MAMBIT_CUDA_FUNCTIONS(X)                                               \
   X(init, "cuInit", (unsigned flags))                                          \
+  X(getVersion, "cuDriverGetVersion", (int *version))                          \
   X(getErrorName, "cuGetErrorName", (Result, const char **text))               \
   X(getErrorString, "cuGetErrorString", (Result, const char **text))           \
   X(deviceGetCount, "cuDeviceGetCount", (int *count))                          \
@@ -136,6 +156,11 @@ struct AccessDescription {
      unsigned blockX, unsigned blockY, unsigned blockZ, unsigned shared,       \
      Stream, void **parameters, void **extra))
 
+// What an older driver may lack: null then.
+#define MAMBIT_CUDA_OPTIONAL_FUNCTIONS(X)                                      \
+  X(launchWith, "cuLaunchKernelEx",                                            \
+    (const LaunchConfig *, Function, void **parameters, void **extra))
+
 class Driver {
 public:
   /// Opens the driver on the first call. Throws MAMBIT_UNSUPPORTED, saying
@@ -144,7 +169,12 @@ public:
 
 #define MAMBIT_CUDA_DECLARE(name, symbol, arguments) Result(*name) arguments;
   MAMBIT_CUDA_FUNCTIONS(MAMBIT_CUDA_DECLARE)
+  MAMBIT_CUDA_OPTIONAL_FUNCTIONS(MAMBIT_CUDA_DECLARE)
 #undef MAMBIT_CUDA_DECLARE
+
+  /// Whether a kernel can be launched before the one ahead of it has ended, in
+  /// a graph too.
+  bool launchesDependent() const;
 
   /// "CUDA_ERROR_OUT_OF_MEMORY, out of memory".
   std::string describe(Result result) const;

@@ -63,7 +63,7 @@
 // CHECK:         arith.xori
 
 // LLVM:       llvm.func @embedding_1000x72_f16_gather(
-// LLVM-SAME:    !llvm.ptr {llvm.noalias, llvm.readonly}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
+// LLVM-SAME:    !llvm.ptr {llvm.noalias}, {{.*}}!llvm.ptr {llvm.noalias, llvm.readonly}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
 // LLVM-SAME:    nvvm.kernel, nvvm.reqntid = array<i32: 256>
 // LLVM:         nvvm.read.ptx.sreg.ctaid.x
 // LLVM:       llvm.mlir.global private @scan_h9_p32_g1_s24_recurrence_shared{{.*}}addr_space = 3
