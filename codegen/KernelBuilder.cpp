@@ -84,6 +84,9 @@ Val operator%(const Operand &lhs, const Operand &rhs) {
 Val operator&(const Operand &lhs, const Operand &rhs) {
   return bitwise<arith::AndIOp>(lhs, rhs);
 }
+Val operator|(const Operand &lhs, const Operand &rhs) {
+  return bitwise<arith::OrIOp>(lhs, rhs);
+}
 Val operator^(const Operand &lhs, const Operand &rhs) {
   return bitwise<arith::XOrIOp>(lhs, rhs);
 }

@@ -70,6 +70,7 @@ Val operator*(const Operand &lhs, const Operand &rhs);
 Val operator/(const Operand &lhs, const Operand &rhs);
 Val operator%(const Operand &lhs, const Operand &rhs);
 Val operator&(const Operand &lhs, const Operand &rhs);
+Val operator|(const Operand &lhs, const Operand &rhs);
 Val operator^(const Operand &lhs, const Operand &rhs);
 Val operator<<(const Operand &lhs, const Operand &rhs);
 Val operator>>(const Operand &lhs, const Operand &rhs);

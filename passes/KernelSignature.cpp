@@ -59,6 +59,13 @@ public:
     add(name, Access::readWrite, RankedTensorType::get(shape, element), dim);
   }
 
+  /// Integers of a slot that are zero before and after a launch.
+  void addCounters(StringRef name, int64_t count) {
+    add(name, Access::readWrite,
+        RankedTensorType::get({count}, IntegerType::get(op->getContext(), 32)),
+        Dim::slots);
+  }
+
   SmallVector<ParamAttr> take() { return std::move(params); }
 
 private:
@@ -173,13 +180,10 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::ScanOp op) {
   builder.addResult("y", op.getY());
 
   auto f32 = Float32Type::get(op.getContext());
-  int64_t channels =
-      cast<RankedTensorType>(op.getConvState().getType()).getDimSize(2);
-  int64_t heads =
-      cast<RankedTensorType>(op.getSsmState().getType()).getDimSize(1);
-  builder.addScratch("xbc", {channels}, f32);
-  builder.addScratch("dt", {heads}, f32);
-  builder.addScratch("decay", {heads}, f32);
+  builder.addScratch("xbc", {op.getConvChannels()}, f32);
+  builder.addScratch("dt", {op.getHeads()}, f32);
+  builder.addScratch("decay", {op.getHeads()}, f32);
+  builder.addCounters("tickets", op.getGroups());
   return builder.take();
 }
 

@@ -25,6 +25,9 @@
 //    - fused_linear with shift_weight:
 //        tau    f32 [T]
 //    - scan: xbc f32 [tokens][C] after SiLU, dt and decay f32 [tokens][H]
+// 4. Counters, which a slot has for all kernels in common: zero in a new slot,
+//    and left zero by every launch.
+//    - scan: tickets i32 [groups]
 //
 //===----------------------------------------------------------------------===//
 

@@ -26,6 +26,16 @@ struct Kernel {
   func::FuncOp function;
   Operation *fused; // moves into the plan.kernel
   SmallVector<ParamAttr> params;
+
+  /// What is behind operands and results.
+  ArrayRef<ParamAttr> getScratch() const {
+    size_t before = 0;
+    for (Value operand : fused->getOperands())
+      before += getNumBuffers(operand.getType());
+    for (OpResult result : fused->getResults())
+      before += !getStateOperand(result);
+    return ArrayRef(params).drop_front(before);
+  }
 };
 
 /// A state as it goes through @forward.
@@ -65,12 +75,15 @@ private:
   LogicalResult readCalls();
   LogicalResult readResults();
   void createStates();
+  /// Gives a state its place in the slot and returns its symbol.
+  StringAttr createState(Location loc, StringRef name, RankedTensorType type);
   void createKernels();
   void createProgram(StringRef name, int64_t maxTokens, int64_t maxSequences);
 
   ModuleOp module;
   llvm::MapVector<StringAttr, Kernel> kernels;
   Forward forward;
+  llvm::DenseMap<ParamAttr, StringAttr> counters; // states of the kernels' own
   int64_t slotBytes = 0;
 };
 } // namespace
@@ -216,20 +229,30 @@ LogicalResult Lowering::readResults() {
 //===----------------------------------------------------------------------===//
 
 void Lowering::createStates() {
-  SymbolTable symbols(module);
-  OpBuilder builder(forward.function);
   unsigned convs = 0, ssms = 0;
   for (State &state : forward.states) {
     auto type = cast<RankedTensorType>(state.argument.getType());
     std::string name = type.getRank() == 3 ? "conv" + std::to_string(convs++)
                                            : "ssm" + std::to_string(ssms++);
-    auto op = plan::StateOp::create(
-        builder, state.argument.getLoc(), name, slotBytes,
-        RankedTensorType::get(type.getShape().drop_front(),
-                              type.getElementType()));
-    state.symbol = symbols.insert(op);
-    slotBytes += llvm::alignTo(op.getBytes(), plan::alignment);
+    state.symbol =
+        createState(state.argument.getLoc(), name,
+                    RankedTensorType::get(type.getShape().drop_front(),
+                                          type.getElementType()));
   }
+  // Counters that are alike are one.
+  for (auto &[name, kernel] : kernels)
+    for (ParamAttr param : kernel.getScratch())
+      if (param.getDim() == Dim::slots && !counters.count(param))
+        counters[param] = createState(kernel.function.getLoc(), param.getName(),
+                                      cast<RankedTensorType>(param.getType()));
+}
+
+StringAttr Lowering::createState(Location loc, StringRef name,
+                                 RankedTensorType type) {
+  OpBuilder builder(forward.function);
+  auto op = plan::StateOp::create(builder, loc, name, slotBytes, type);
+  slotBytes += llvm::alignTo(op.getBytes(), plan::alignment);
+  return SymbolTable(module).insert(op);
 }
 
 void Lowering::createKernels() {
@@ -355,7 +378,9 @@ void Lowering::createProgram(StringRef name, int64_t maxTokens,
       ++param;
     }
     for (; param != kernel.params.end(); ++param) // scratch
-      args.push_back(values.createBuffer(call.getLoc(), *param));
+      args.push_back(param->getDim() == Dim::slots
+                         ? values.getState(call.getLoc(), counters.at(*param))
+                         : values.createBuffer(call.getLoc(), *param));
     plan::LaunchOp::create(builder, call.getLoc(), call.getCallee(), args);
   }
 }

@@ -14,15 +14,10 @@ static constexpr int64_t kChannels = 64;
 namespace {
 class Scan {
 public:
-  Scan(KernelBuilder &b, mamba::ScanOp op) : b(b), op(op) {
-    auto conv = cast<RankedTensorType>(op.getConvWeight().getType());
-    auto state = cast<RankedTensorType>(op.getSsmState().getType());
-    taps = conv.getDimSize(0);
-    channels = conv.getDimSize(1);
-    heads = state.getDimSize(1);
-    stateSize = state.getDimSize(2);
-    headdim = state.getDimSize(3);
-  }
+  Scan(KernelBuilder &b, mamba::ScanOp op)
+      : b(b), op(op), taps(op.getDConv()), channels(op.getConvChannels()),
+        heads(op.getHeads()), stateSize(op.getDState()),
+        headdim(op.getHeaddim()) {}
 
   void emit();
 

@@ -31,9 +31,7 @@ void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
 /// the input itself. "matmul" makes some rows of some tokens a block.
 void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op);
 
-/// Two phases. "conv", some channels of a sequence a block, makes the inputs of
-/// the recurrence; "recurrence" is some channels of a head of a sequence a
-/// block.
+/// A phase for sequences of one token and phases for longer ones (Scan.h).
 void emitScan(SimtBuilder &b, mamba::ScanOp op);
 
 /// Tokens and rows of a tile of a product in f32, and its threads.

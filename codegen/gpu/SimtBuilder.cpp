@@ -217,3 +217,29 @@ void SimtBuilder::storeWord(Val word, Val bytes, Val row, Val byte) {
   store(bitcast(broadcast(word, 1), vector(getI8Type(), 4)), flatten(bytes),
         {row, byte}, llvm::Align(4));
 }
+
+//===--------------------------------------------------------------------===//
+// Addresses
+//===--------------------------------------------------------------------===//
+
+Val SimtBuilder::address(Val buffer, ArrayRef<Operand> at) {
+  auto type = cast<MemRefType>(buffer.getType());
+  auto [strides, offset] = type.getStridesAndOffset();
+  assert(offset == 0 && "buffers begin where they begin");
+  Val element = index(0);
+  for (auto [i, stride] : llvm::zip(at, strides))
+    element = element + materialize(i, getIndexType()) * stride;
+  Val base = wrap(create<memref::ExtractAlignedPointerAsIndexOp>(buffer));
+  Val byte = base + element * (type.getElementTypeBitWidth() / 8);
+  auto space = dyn_cast_or_null<IntegerAttr>(type.getMemorySpace());
+  return wrap(create<LLVM::IntToPtrOp>(
+      LLVM::LLVMPointerType::get(getContext(), space ? space.getInt() : 1),
+      Value(toInteger(byte, 64))));
+}
+
+Val SimtBuilder::atomicIncrement(Val buffer, ArrayRef<Operand> at,
+                                 int64_t last) {
+  return wrap(create<LLVM::AtomicRMWOp>(
+      LLVM::AtomicBinOp::uinc_wrap, Value(address(buffer, at)),
+      Value(constantI32(*this, last)), LLVM::AtomicOrdering::monotonic));
+}

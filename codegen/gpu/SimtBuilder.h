@@ -79,6 +79,13 @@ public:
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
   void storeWord(Val word, Val bytes, Val row, Val byte);
 
+  /// The address of an element, of global or shared memory.
+  Val address(Val buffer, llvm::ArrayRef<Operand> at);
+  /// Adds one to an i32 in global memory, or makes it 0 if it was `last`.
+  /// Returns what it was. Orders nothing: what must have been read before must
+  /// have been used.
+  Val atomicIncrement(Val buffer, llvm::ArrayRef<Operand> at, int64_t last);
+
 private:
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);

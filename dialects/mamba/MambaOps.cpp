@@ -545,13 +545,10 @@ LogicalResult ScanOp::verify() {
   RankedTensorType state = getSsmState().getType();
   if (failed(verifyScan(*this, state)))
     return failure();
-  int64_t heads = state.getDimSize(1), dState = state.getDimSize(2);
-  int64_t inner = heads * state.getDimSize(3);
-  int64_t channels = inner + 2 * int64_t(getGroups()) * dState;
-  int64_t taps = getConvWeight().getType().getDimSize(0);
+  int64_t inner = getDInner(), channels = getConvChannels(), taps = getDConv();
   // (C4) zxbcdt holds z, x, B, C and dt.
   if (failed(expectShape(*this, "zxbcdt", getZxbcdt(),
-                         {dynamic, inner + channels + heads})))
+                         {dynamic, inner + channels + getHeads()})))
     return failure();
   // (C5) The convolution's weight, bias and state have the channels of xBC,
   // and the state d_conv - 1 rows.

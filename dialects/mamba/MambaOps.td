@@ -629,6 +629,17 @@ def Mamba_ScanOp : Mamba_Op<"scan", [Pure, Mamba_NamedResults]> {
     (`conv_bias` $conv_bias^)? attr-dict
     `:` functional-type(operands, results)
   }];
+  let extraClassDeclaration = [{
+    int64_t getHeads() { return getSsmState().getType().getDimSize(1); }
+    int64_t getDState() { return getSsmState().getType().getDimSize(2); }
+    int64_t getHeaddim() { return getSsmState().getType().getDimSize(3); }
+    int64_t getDInner() { return getHeads() * getHeaddim(); }
+    int64_t getDConv() { return getConvWeight().getType().getDimSize(0); }
+    /// Of x, B and C.
+    int64_t getConvChannels() {
+      return getDInner() + 2 * int64_t(getGroups()) * getDState();
+    }
+  }];
   let hasVerifier = 1;
 }
 

@@ -1,0 +1,52 @@
+//===- Scan.h - the strategies of the scan ------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===------------------------------------------------------------------===//
+//
+// A sequence's own length chooses the strategy, so that its results do not
+// depend on what else is in the batch: blocks leave sequences of the other kind
+// alone.
+//
+//===------------------------------------------------------------------===//
+
+#ifndef MAMBIT_CODEGEN_GPU_SCAN_H
+#define MAMBIT_CODEGEN_GPU_SCAN_H
+
+#include "codegen/gpu/SimtBuilder.h"
+#include "dialects/mamba/Mamba.h"
+
+namespace mambit::cuda {
+
+/// What all strategies know of a scan, and how they find a sequence.
+class ScanStrategy {
+public:
+  ScanStrategy(SimtBuilder &b, mamba::ScanOp op)
+      : b(b), op(op), taps(op.getDConv()), channels(op.getConvChannels()),
+        heads(op.getHeads()), groups(op.getGroups()), stateSize(op.getDState()),
+        headdim(op.getHeaddim()), inner(op.getDInner()) {}
+
+protected:
+  /// A sequence's slot and tokens.
+  struct Sequence {
+    Val slot, begin, end;
+  };
+  Sequence getSequence(Val number);
+
+  /// δ of a head and token.
+  Val getStep(Val token, Val head);
+
+  SimtBuilder &b;
+  mamba::ScanOp op;
+  const int64_t taps, channels, heads, groups, stateSize, headdim, inner;
+};
+
+/// "step", for sequences of one token: some channels of a head a block.
+void emitScanStep(SimtBuilder &b, mamba::ScanOp op);
+
+/// For longer sequences, "conv", some channels of a sequence a block, makes the
+/// inputs of "recurrence", some channels of a head of a sequence a block, token
+/// by token.
+void emitScanRecurrence(SimtBuilder &b, mamba::ScanOp op);
+
+} // namespace mambit::cuda
+
+#endif // MAMBIT_CODEGEN_GPU_SCAN_H

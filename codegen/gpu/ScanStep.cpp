@@ -1,0 +1,212 @@
+//===- ScanStep.cpp - the scan of one token -----------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===--------------------------------------------------------------------===//
+//
+// All of it in one kernel, at the speed of the state's bytes. A block has some
+// channels of a head. A lane has adjacent ones of them, for loads of 16 bytes;
+// as many lanes as hold a block's channels are a row, and a row of lanes has a
+// run of rows of the state. The state, the convolution's window and the weights
+// depend on no kernel before: they are all asked for before the wait.
+//
+// Each block convolves its channels of x and, as all blocks of a group do, B
+// and C. So the window of B and C is read by many blocks and must be shifted
+// once, when the last of them has read it: each draws a ticket then, and the
+// one with the last ticket shifts. Tickets wrap around, so that they are zero
+// before and after every launch. Nothing else depends on who draws which.
+//
+//===--------------------------------------------------------------------===//
+
+#include "codegen/Functions.h"
+#include "codegen/gpu/Scan.h"
+
+using namespace mlir;
+using namespace mambit;
+using cuda::SimtBuilder;
+
+namespace {
+class ScanStep : cuda::ScanStrategy {
+public:
+  ScanStep(SimtBuilder &b, mamba::ScanOp op);
+  void emit();
+
+private:
+  /// One of a block's inputs of the convolution: a channel of B, C or x. An
+  /// index past the last of all has no input.
+  struct Input {
+    Val index, channel, exists, isShared;
+    Vals window, weight;
+    Val bias;
+  };
+  Input loadInput(Val index, Val slot, Val head, Val firstChannel);
+  void emitToken(const Sequence &sequence, Val head, Val firstChannel);
+
+  /// The rows of the state that a lane has in registers at once.
+  static constexpr int64_t kRows = 8;
+  /// Channels of a block: a line of the cache.
+  static constexpr int64_t kChannels = 32;
+
+  int64_t width;    // adjacent channels of a lane
+  int64_t rowLanes; // lanes of a row
+  int64_t part;     // channels of a block
+  int64_t parts;    // blocks of a head
+  int64_t threads;
+  int64_t run;    // rows of the state of a row of lanes
+  int64_t padded; // rows of all of them
+};
+} // namespace
+
+ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
+  width = headdim % 4 == 0 ? 4 : headdim % 2 == 0 ? 2 : 1;
+  rowLanes =
+      std::min<int64_t>(llvm::PowerOf2Ceil(headdim / width), kChannels / width);
+  part = rowLanes * width;
+  parts = llvm::divideCeilSigned(headdim, part);
+  int64_t runs = llvm::PowerOf2Ceil(llvm::divideCeilSigned(stateSize, kRows));
+  threads = std::clamp<int64_t>(rowLanes * runs, 64, 512);
+  int64_t rows = threads / rowLanes;
+  run = llvm::alignTo(llvm::divideCeilSigned(stateSize, rows), 4);
+  if (run > kRows)
+    run = llvm::alignTo(run, kRows);
+  padded = run * rows;
+}
+
+void ScanStep::emit() {
+  b.phase("step", {{plan::Dim::sequences}, {plan::Dim::none, heads * parts}},
+          threads, [&](ArrayRef<Val> tile) {
+            Sequence sequence = getSequence(tile[0]);
+            // Whoever follows counts on this one's having waited.
+            b.when(
+                sequence.end - sequence.begin == 1,
+                [&] {
+                  emitToken(sequence, tile[1] / parts, tile[1] % parts * part);
+                },
+                [&] { b.waitForPrevious(); });
+          });
+}
+
+ScanStep::Input ScanStep::loadInput(Val index, Val slot, Val head,
+                                    Val firstChannel) {
+  Input input;
+  input.index = index;
+  input.isShared = index < 2 * padded;
+  Val n = index % padded, p = index - 2 * padded + firstChannel;
+  Val ofGroup = head / (heads / groups) * stateSize + inner;
+  Val ofB = ofGroup + min(n, stateSize - 1);
+  input.channel = select(input.isShared,
+                         select(index < padded, ofB, ofB + groups * stateSize),
+                         head * headdim + min(max(p, 0), headdim - 1));
+  input.exists = (index < 2 * padded + part) &
+                 (select(input.isShared, n, p) <
+                  select(input.isShared, b.index(stateSize), headdim));
+  for (int64_t w = 0; w + 1 < taps; ++w)
+    input.window.push_back(
+        b.load(b.buffer("conv_state"), {slot, w, input.channel}));
+  for (int64_t w = 0; w < taps; ++w)
+    input.weight.push_back(b.load(b.buffer("conv_weight"), {w, input.channel}));
+  input.bias = op.getConvBias() ? b.load(b.buffer("conv_bias"), {input.channel})
+                                : b.constant(b.getF32Type(), 0);
+  return input;
+}
+
+void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
+  Type f32 = b.getF32Type();
+  Val zxbcdt = b.buffer("zxbcdt"), state = b.buffer("ssm_state");
+  Val slot = sequence.slot, t = sequence.begin;
+  int64_t blocks = heads / groups * parts; // that share B and C
+
+  // Before the wait: the first rows of the state, windows and weights.
+  Val row = b.thread() / rowLanes, inPart = b.thread() % rowLanes * width;
+  Val firstRow = row * run, p = firstChannel + inPart;
+  auto stateAt = [&](Val n) -> SmallVector<Operand> {
+    return {slot, head, padded == stateSize ? n : min(n, stateSize - 1),
+            headdim % part == 0 ? p : min(p, headdim - width)};
+  };
+  llvm::Align alignment(4 * width);
+  auto loadState = [&](Val first) {
+    Vals s;
+    for (int64_t i = 0; i < std::min(run, kRows); ++i)
+      s.push_back(b.load(state, stateAt(first + i), width, alignment));
+    return s;
+  };
+  Vals s = loadState(firstRow);
+  SmallVector<Input> inputs;
+  for (int64_t i = 0; i < 2 * padded + part; i += threads)
+    inputs.push_back(loadInput(b.thread() + i, slot, head, firstChannel));
+  Val skip = b.load(b.buffer("D"), {head}), a = b.load(b.buffer("A"), {head});
+  b.waitForPrevious();
+
+  // A thread gates one channel.
+  Val gated = firstChannel + b.thread();
+  Val gateChannel = head * headdim + min(gated, headdim - 1);
+  Val z = b.load(zxbcdt, {t, gateChannel});
+  Val convolved = b.shared({2 * padded + part}, f32);
+  for (Input &input : inputs) {
+    Val fresh = b.load(zxbcdt, {t, input.channel + inner});
+    input.window.push_back(fresh);
+    Val sum = input.bias;
+    for (auto [x, weight] : llvm::zip(input.window, input.weight))
+      sum = fma(x, weight, sum);
+    sum = select(input.exists, silu(sum), 0.0);
+    b.when(input.index < 2 * padded + part,
+           [&] { b.store(sum, convolved, {input.index}); });
+  }
+  Val dt = getStep(t, head), decay = exp(dt * a);
+  b.barrier();
+  Val isLast = b.shared({1}, b.getI32Type());
+  b.when(b.thread() == 0, [&] {
+    Val ticket = b.atomicIncrement(b.buffer("tickets"),
+                                   {slot, head / (heads / groups)}, blocks - 1);
+    b.store(ticket, isLast, {0});
+  });
+
+  // Even and odd rows of the state apart: two chains of sums.
+  Val dx = b.load(convolved, {inPart + 2 * padded}, width, alignment) * dt;
+  Vals sums(2, b.zeros(f32, width));
+  auto update = [&](Val first, MutableArrayRef<Val> s,
+                    MutableArrayRef<Val> sums) {
+    for (size_t i = 0; i < s.size(); i += 4) {
+      Val four = b.load(convolved, {first + i}, 4, llvm::Align(16));
+      Val fourC = b.load(convolved, {first + i + padded}, 4, llvm::Align(16));
+      for (int64_t j = 0; j < 4; ++j) {
+        s[i + j] = fma(dx, b.extract(four, j), s[i + j] * decay);
+        sums[j % 2] = fma(s[i + j], b.extract(fourC, j), sums[j % 2]);
+        Val n = first + (i + j);
+        auto keep = [&] { b.store(s[i + j], state, stateAt(n), alignment); };
+        if (padded == stateSize && headdim % part == 0)
+          keep();
+        else
+          b.when((n < stateSize) & (p < headdim), keep);
+      }
+    }
+  };
+  update(firstRow, s, sums);
+  sums = b.loop(firstRow + kRows, firstRow + run, kRows, sums,
+                [&](Val first, ArrayRef<Val> carried) {
+                  Vals sums(carried), s = loadState(first);
+                  update(first, s, sums);
+                  return sums;
+                });
+
+  int64_t rows = threads / rowLanes;
+  Val partial = b.shared({rows, part}, f32);
+  b.store(sums[0] + sums[1], partial, {row, inPart}, alignment);
+  b.barrier();
+  b.when((b.thread() < part) & (gated < headdim), [&] {
+    Val sum = b.load(partial, {0, b.thread()});
+    for (int64_t other = 1; other < rows; ++other)
+      sum = sum + b.load(partial, {other, b.thread()});
+    Val y = fma(b.load(convolved, {b.thread() + 2 * padded}), skip, sum);
+    b.store(y * silu(z), b.buffer("y"), {t, gateChannel});
+  });
+  Val shifts = b.load(isLast, {0}) == blocks - 1;
+  for (const Input &input : inputs)
+    b.when(input.exists & (shifts | (input.isShared ^ 1)), [&] {
+      for (int64_t w = 0; w + 1 < taps; ++w)
+        b.store(input.window[w + 1], b.buffer("conv_state"),
+                {slot, w, input.channel});
+    });
+}
+
+void cuda::emitScanStep(SimtBuilder &b, mamba::ScanOp op) {
+  ScanStep(b, op).emit();
+}
