@@ -44,7 +44,8 @@ void ScanRecurrence::emit() {
             b.when(
                 tile[1] < ofChannels, [&] { emitConv(sequence, first); },
                 [&] { emitSteps(sequence, first - ofChannels * kChannels); });
-          });
+          },
+          Condition::several());
 
   int64_t parts = llvm::divideCeilSigned(headdim, kLanes);
   b.phase("recurrence",
@@ -53,7 +54,8 @@ void ScanRecurrence::emit() {
             b.waitForPrevious();
             emitRecurrence(getSequence(tile[0]), tile[1] / parts,
                            tile[1] % parts * kLanes);
-          });
+          },
+          Condition::several());
 }
 
 /// The convolution of a channel with SiLU. The warps share the tokens out.
