@@ -73,14 +73,8 @@ ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
 void ScanStep::emit() {
   b.phase("step", {{plan::Dim::sequences}, {plan::Dim::none, heads * parts}},
           threads, [&](ArrayRef<Val> tile) {
-            Sequence sequence = getSequence(tile[0]);
-            // Whoever follows counts on this one's having waited.
-            b.when(
-                sequence.end - sequence.begin == 1,
-                [&] {
-                  emitToken(sequence, tile[1] / parts, tile[1] % parts * part);
-                },
-                [&] { b.waitForPrevious(); });
+            emitToken(getSequence(tile[0]), tile[1] / parts,
+                      tile[1] % parts * part);
           });
 }
 
@@ -133,78 +127,86 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
   for (int64_t i = 0; i < 2 * padded + part; i += threads)
     inputs.push_back(loadInput(b.thread() + i, slot, head, firstChannel));
   Val skip = b.load(b.buffer("D"), {head}), a = b.load(b.buffer("A"), {head});
-  b.waitForPrevious();
-
-  // A thread gates one channel.
-  Val gated = firstChannel + b.thread();
-  Val gateChannel = head * headdim + min(gated, headdim - 1);
-  Val z = b.load(zxbcdt, {t, gateChannel});
-  Val convolved = b.shared({2 * padded + part}, f32);
-  for (Input &input : inputs) {
-    Val fresh = b.load(zxbcdt, {t, input.channel + inner});
-    input.window.push_back(fresh);
-    Val sum = input.bias;
-    for (auto [x, weight] : llvm::zip(input.window, input.weight))
-      sum = fma(x, weight, sum);
-    sum = select(input.exists, silu(sum), 0.0);
-    b.when(input.index < 2 * padded + part,
-           [&] { b.store(sum, convolved, {input.index}); });
+  Vals requested = s;
+  for (const Input &input : inputs) {
+    requested.append(input.window);
+    requested.append(input.weight);
+    requested.push_back(input.bias);
   }
-  Val dt = getStep(t, head), decay = exp(dt * a);
-  b.barrier();
-  Val isLast = b.shared({1}, b.getI32Type());
-  b.when(b.thread() == 0, [&] {
-    Val ticket = b.atomicIncrement(b.buffer("tickets"),
-                                   {slot, head / (heads / groups)}, blocks - 1);
-    b.store(ticket, isLast, {0});
-  });
-
-  // Even and odd rows of the state apart: two chains of sums.
-  Val dx = b.load(convolved, {inPart + 2 * padded}, width, alignment) * dt;
-  Vals sums(2, b.zeros(f32, width));
-  auto update = [&](Val first, MutableArrayRef<Val> s,
-                    MutableArrayRef<Val> sums) {
-    for (size_t i = 0; i < s.size(); i += 4) {
-      Val four = b.load(convolved, {first + i}, 4, llvm::Align(16));
-      Val fourC = b.load(convolved, {first + i + padded}, 4, llvm::Align(16));
-      for (int64_t j = 0; j < 4; ++j) {
-        s[i + j] = fma(dx, b.extract(four, j), s[i + j] * decay);
-        sums[j % 2] = fma(s[i + j], b.extract(fourC, j), sums[j % 2]);
-        Val n = first + (i + j);
-        auto keep = [&] { b.store(s[i + j], state, stateAt(n), alignment); };
-        if (padded == stateSize && headdim % part == 0)
-          keep();
-        else
-          b.when((n < stateSize) & (p < headdim), keep);
-      }
+  requested.append({skip, a});
+  b.request(requested);
+  b.waitForPrevious();
+  b.when(sequence.end - sequence.begin == 1, [&] {
+    // A thread gates one channel.
+    Val gated = firstChannel + b.thread();
+    Val gateChannel = head * headdim + min(gated, headdim - 1);
+    Val z = b.load(zxbcdt, {t, gateChannel});
+    Val convolved = b.shared({2 * padded + part}, f32);
+    for (Input &input : inputs) {
+      Val fresh = b.load(zxbcdt, {t, input.channel + inner});
+      input.window.push_back(fresh);
+      Val sum = input.bias;
+      for (auto [x, weight] : llvm::zip(input.window, input.weight))
+        sum = fma(x, weight, sum);
+      sum = select(input.exists, silu(sum), 0.0);
+      b.when(input.index < 2 * padded + part,
+             [&] { b.store(sum, convolved, {input.index}); });
     }
-  };
-  update(firstRow, s, sums);
-  sums = b.loop(firstRow + kRows, firstRow + run, kRows, sums,
-                [&](Val first, ArrayRef<Val> carried) {
-                  Vals sums(carried), s = loadState(first);
-                  update(first, s, sums);
-                  return sums;
-                });
-
-  int64_t rows = threads / rowLanes;
-  Val partial = b.shared({rows, part}, f32);
-  b.store(sums[0] + sums[1], partial, {row, inPart}, alignment);
-  b.barrier();
-  b.when((b.thread() < part) & (gated < headdim), [&] {
-    Val sum = b.load(partial, {0, b.thread()});
-    for (int64_t other = 1; other < rows; ++other)
-      sum = sum + b.load(partial, {other, b.thread()});
-    Val y = fma(b.load(convolved, {b.thread() + 2 * padded}), skip, sum);
-    b.store(y * silu(z), b.buffer("y"), {t, gateChannel});
-  });
-  Val shifts = b.load(isLast, {0}) == blocks - 1;
-  for (const Input &input : inputs)
-    b.when(input.exists & (shifts | (input.isShared ^ 1)), [&] {
-      for (int64_t w = 0; w + 1 < taps; ++w)
-        b.store(input.window[w + 1], b.buffer("conv_state"),
-                {slot, w, input.channel});
+    Val dt = getStep(t, head), decay = exp(dt * a);
+    b.barrier();
+    Val isLast = b.shared({1}, b.getI32Type());
+    b.when(b.thread() == 0, [&] {
+      Val ticket = b.atomicIncrement(
+          b.buffer("tickets"), {slot, head / (heads / groups)}, blocks - 1);
+      b.store(ticket, isLast, {0});
     });
+
+    // Even and odd rows of the state apart: two chains of sums.
+    Val dx = b.load(convolved, {inPart + 2 * padded}, width, alignment) * dt;
+    Vals sums(2, b.zeros(f32, width));
+    auto update = [&](Val first, MutableArrayRef<Val> s,
+                      MutableArrayRef<Val> sums) {
+      for (size_t i = 0; i < s.size(); i += 4) {
+        Val four = b.load(convolved, {first + i}, 4, llvm::Align(16));
+        Val fourC = b.load(convolved, {first + i + padded}, 4, llvm::Align(16));
+        for (int64_t j = 0; j < 4; ++j) {
+          s[i + j] = fma(dx, b.extract(four, j), s[i + j] * decay);
+          sums[j % 2] = fma(s[i + j], b.extract(fourC, j), sums[j % 2]);
+          Val n = first + (i + j);
+          auto keep = [&] { b.store(s[i + j], state, stateAt(n), alignment); };
+          if (padded == stateSize && headdim % part == 0)
+            keep();
+          else
+            b.when((n < stateSize) & (p < headdim), keep);
+        }
+      }
+    };
+    update(firstRow, s, sums);
+    sums = b.loop(kRows, run, kRows, sums, [&](Val i, ArrayRef<Val> carried) {
+      Vals sums(carried), s = loadState(firstRow + i);
+      update(firstRow + i, s, sums);
+      return sums;
+    });
+
+    int64_t rows = threads / rowLanes;
+    Val partial = b.shared({rows, part}, f32);
+    b.store(sums[0] + sums[1], partial, {row, inPart}, alignment);
+    b.barrier();
+    b.when((b.thread() < part) & (gated < headdim), [&] {
+      Val sum = b.load(partial, {0, b.thread()});
+      for (int64_t other = 1; other < rows; ++other)
+        sum = sum + b.load(partial, {other, b.thread()});
+      Val y = fma(b.load(convolved, {b.thread() + 2 * padded}), skip, sum);
+      b.store(y * silu(z), b.buffer("y"), {t, gateChannel});
+    });
+    Val shifts = b.load(isLast, {0}) == blocks - 1;
+    for (const Input &input : inputs)
+      b.when(input.exists & (shifts | (input.isShared ^ 1)), [&] {
+        for (int64_t w = 0; w + 1 < taps; ++w)
+          b.store(input.window[w + 1], b.buffer("conv_state"),
+                  {slot, w, input.channel});
+      });
+  });
 }
 
 void cuda::emitScanStep(SimtBuilder &b, mamba::ScanOp op) {

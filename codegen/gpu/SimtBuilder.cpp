@@ -9,6 +9,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace mambit;
@@ -221,6 +222,28 @@ void SimtBuilder::storeWord(Val word, Val bytes, Val row, Val byte) {
 //===--------------------------------------------------------------------===//
 // Addresses
 //===--------------------------------------------------------------------===//
+
+void SimtBuilder::request(ArrayRef<Val> loaded) {
+  SmallVector<Value> scalars;
+  SmallVector<StringRef> constraints;
+  auto add = [&](Value scalar) {
+    scalars.push_back(scalar);
+    constraints.push_back(scalar.getType().isF32() ? "f" : "r");
+  };
+  for (Val value : loaded) {
+    auto type = dyn_cast<VectorType>(value.getType());
+    if (!type)
+      add(value);
+    for (int64_t i = 0; type && i < type.getNumElements(); ++i)
+      add(extract(value, i));
+  }
+  // A use of no instructions; the assembler never sees it.
+  create<LLVM::InlineAsmOp>(TypeRange(), scalars, "",
+                            llvm::join(constraints, ","),
+                            /*has_side_effects=*/true, /*is_align_stack=*/false,
+                            LLVM::TailCallKind::None, /*asm_dialect=*/nullptr,
+                            /*operand_attrs=*/nullptr);
+}
 
 Val SimtBuilder::address(Val buffer, ArrayRef<Operand> at) {
   auto type = cast<MemRefType>(buffer.getType());

@@ -79,6 +79,8 @@ public:
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
   void storeWord(Val word, Val bytes, Val row, Val byte);
 
+  /// Has these loads asked for here, not where they are first needed.
+  void request(llvm::ArrayRef<Val> loaded);
   /// The address of an element, of global or shared memory.
   Val address(Val buffer, llvm::ArrayRef<Operand> at);
   /// Adds one to an i32 in global memory, or makes it 0 if it was `last`.
