@@ -50,7 +50,8 @@ plan.kernel @scan slot_bytes 2048 params [
     <"y" write tensor<48xf32>, 0 + 192 * tokens>,
     <"xbc" read_write tensor<80xf32>, 0 + 320 * tokens>,
     <"dt" read_write tensor<2xf32>, 0 + 8 * tokens>,
-    <"decay" read_write tensor<2xf32>, 0 + 8 * tokens>] {
+    <"decay" read_write tensor<2xf32>, 0 + 8 * tokens>,
+    <"tickets" read_write tensor<2xi32>, 0 + 8 * slots>] {
 ^bb0(%zxbcdt: tensor<?x130xf32>, %conv: tensor<?x3x80xf32>, %ssm: tensor<?x2x8x24xf32>,
      %w: tensor<4x80xf32>, %dt_bias: tensor<2xf32>, %a: tensor<2xf32>, %d: tensor<2xf32>,
      %seqs: !mamba.sequences):

@@ -3,7 +3,7 @@
 // RUN: mambit-opt %s --lower-to-plan --verify-roundtrip | FileCheck %s --check-prefix=DEFAULT
 // RUN: mambit-opt %s --lower-to-plan="max-tokens=4 max-sequences=10" | FileCheck %s --check-prefix=SHORT
 // RUN: not mambit-opt %s --lower-to-plan="max-tokens=0" 2>&1 | FileCheck %s --check-prefix=OPTION
-// STATS: lower-to-plan {{.*}} launches=4, slot-bytes=320
+// STATS: lower-to-plan {{.*}} launches=4, slot-bytes=384
 // DEFAULT: plan.program @prefill max_tokens 512 max_sequences 64 max_rows 512
 // DEFAULT: plan.program @decode max_tokens 64 max_sequences 64 max_rows 64
 // SHORT: plan.program @prefill max_tokens 4 max_sequences 4 max_rows 4
@@ -52,7 +52,7 @@ func.func private @project(%0: !x, %1: !w, %2: tensor<6xf32>, %3: tensor<6xf32>)
   return %4 : tensor<?x22xf32>
 }
 
-// CHECK:      plan.kernel @scan slot_bytes 320 params [
+// CHECK:      plan.kernel @scan slot_bytes 384 params [
 // CHECK-NEXT:   <"zxbcdt" read tensor<22xf32>, 0 + 88 * tokens>,
 // CHECK-NEXT:   <"conv_state" read_write tensor<3x14xf32>, 0 + 168 * slots>,
 // CHECK-NEXT:   <"ssm_state" read_write tensor<2x4x3xf32>, 0 + 96 * slots>,
@@ -65,7 +65,8 @@ func.func private @project(%0: !x, %1: !w, %2: tensor<6xf32>, %3: tensor<6xf32>)
 // CHECK-NEXT:   <"y" write tensor<6xf32>, 0 + 24 * tokens>,
 // CHECK-NEXT:   <"xbc" read_write tensor<14xf32>, 0 + 56 * tokens>,
 // CHECK-NEXT:   <"dt" read_write tensor<2xf32>, 0 + 8 * tokens>,
-// CHECK-NEXT:   <"decay" read_write tensor<2xf32>, 0 + 8 * tokens>] {
+// CHECK-NEXT:   <"decay" read_write tensor<2xf32>, 0 + 8 * tokens>,
+// CHECK-NEXT:   <"tickets" read_write tensor<1xi32>, 0 + 4 * slots>] {
 func.func private @scan(%0: tensor<?x22xf32>, %1: !conv, %2: !ssm, %3: tensor<4x14xf32>, %4: tensor<2xf32>, %5: tensor<2xf32>,
                         %6: tensor<2xf32>, %7: !mamba.sequences) -> (!x, !conv, !ssm) {
   %8:3 = mamba.scan %0, %1, %2, %3, %4, %5, %6, %7 {groups = 1 : i64, dt_min = 0.0 : f32, dt_max = 1.0 : f32}
@@ -86,7 +87,8 @@ func.func private @head(%0: !x, %1: !e, %2: tensor<?xi32>) -> tensor<?x9xf32> {
 
 // CHECK:      plan.state @conv0 at 0 : tensor<3x14xf32>
 // CHECK-NEXT: plan.state @ssm0 at 192 : tensor<2x4x3xf32>
-// CHECK-NEXT: plan.program @prefill max_tokens 100 max_sequences 10 max_rows 100 slot_bytes 320 {
+// CHECK-NEXT: plan.state @tickets at 320 : tensor<1xi32>
+// CHECK-NEXT: plan.program @prefill max_tokens 100 max_sequences 10 max_rows 100 slot_bytes 384 {
 // CHECK-NEXT:   %[[IDS:.*]] = plan.input <"ids" read tensor<i32>, 0 + 4 * tokens> size 400
 // CHECK-NEXT:   %[[OFFSETS:.*]] = plan.input <"offsets" read tensor<i32>, 4 + 4 * sequences> size 44
 // CHECK-NEXT:   %[[SLOTS:.*]] = plan.input <"slots" read tensor<i32>, 0 + 4 * sequences> size 40
@@ -106,11 +108,12 @@ func.func private @head(%0: !x, %1: !e, %2: tensor<?xi32>) -> tensor<?x9xf32> {
 // CHECK-NEXT:   %[[TAU:.*]] = plan.buffer "tau" size 400
 // CHECK-NEXT:   plan.launch @project(%[[X0]], %[[BITS]], %[[ZEROS]], %[[NORM]], %[[NORM]], %[[P]], %[[DIGITS]], %[[SCALE]], %[[QSUM]], %[[TAU]])
 // CHECK:        %[[X1:.*]] = plan.buffer "y" size 2400
-// CHECK:        plan.launch @scan(%[[P]], %[[CONV]], %[[SSM]], %{{.*}}, %[[OFFSETS]], %[[SLOTS]], %[[X1]],
+// CHECK:        %[[TICKETS:.*]] = plan.get_state @tickets
+// CHECK:        plan.launch @scan(%[[P]], %[[CONV]], %[[SSM]], %{{.*}}, %[[OFFSETS]], %[[SLOTS]], %[[X1]], {{.*}}, %[[TICKETS]])
 // CHECK-NEXT:   %[[LOGITS:.*]] = plan.output <"logits" write tensor<9xf32>, 0 + 36 * rows> size 3600
 // CHECK:        plan.launch @head(%[[X1]], %[[TIED]], %[[ROWS]], %[[LOGITS]],
 // CHECK-NEXT: }
-// CHECK-NEXT: plan.program @decode max_tokens 10 max_sequences 10 max_rows 10 slot_bytes 320 {
+// CHECK-NEXT: plan.program @decode max_tokens 10 max_sequences 10 max_rows 10 slot_bytes 384 {
 // CHECK:        plan.output <"logits" write tensor<9xf32>, 0 + 36 * rows> size 360
 // CHECK-NOT:  func.func
 func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>, %conv: !conv, %ssm: !ssm) -> (tensor<?x9xf32>, !conv, !ssm) {

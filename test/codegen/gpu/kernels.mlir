@@ -16,6 +16,16 @@
 // WAIT:          nvvm.griddepcontrol wait
 // CHECK:         arith.extf {{.*}} : f16 to f32
 
+// One token: the state, 16 bytes a lane, is asked for before the wait; the last
+// of the nine blocks of the group shifts the window of B and C.
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_step
+// CHECK-SAME:    grid = "sequences, 9", threads = 64
+// CHECK-COUNT-4: vector.load {{.*}} {alignment = 16 : i64} : memref<?x9x24x32xf32, strided<{{.*}}>>, vector<4xf32>
+// WAIT:          nvvm.griddepcontrol wait
+// CHECK:         nvvm.barrier
+// CHECK:         llvm.atomicrmw uinc_wrap {{.*}} monotonic : !llvm.ptr<1>, i32
+// CHECK:         vector.store {{.*}} {alignment = 16 : i64} : memref<?x9x24x32xf32, strided<{{.*}}>>, vector<4xf32>
+
 // The convolution, tokens shared out between the warps; then the step sizes.
 // CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_conv
 // CHECK-SAME:    grid = "sequences, 12", threads = 512
@@ -90,7 +100,8 @@ plan.kernel @scan_h9_p32_g1_s24 slot_bytes 63360 params [
   <"y" write tensor<288xf32>, 0 + 1152 * tokens>,
   <"xbc" read_write tensor<336xf32>, 0 + 1344 * tokens>,
   <"dt" read_write tensor<9xf32>, 0 + 36 * tokens>,
-  <"decay" read_write tensor<9xf32>, 0 + 36 * tokens>] {
+  <"decay" read_write tensor<9xf32>, 0 + 36 * tokens>,
+  <"tickets" read_write tensor<1xi32>, 0 + 4 * slots>] {
 ^bb0(%arg0: tensor<?x633xf32>, %arg1: tensor<?x3x336xf32>, %arg2: tensor<?x9x24x32xf32>, %arg3: tensor<4x336xf32>, %arg4: tensor<9xf32>, %arg5: tensor<9xf32>, %arg6: tensor<9xf32>, %arg7: !mamba.sequences, %arg8: tensor<336xf32>):
   %y, %conv, %ssm = mamba.scan %arg0, %arg1, %arg2, %arg3, %arg4, %arg5, %arg6, %arg7 conv_bias %arg8 {dt_max = 0x7F800000 : f32, dt_min = 0.000000e+00 : f32, groups = 1 : i64} : (tensor<?x633xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>, tensor<4x336xf32>, tensor<9xf32>, tensor<9xf32>, tensor<9xf32>, !mamba.sequences, tensor<336xf32>) -> (tensor<?x288xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>)
   plan.return %y, %conv, %ssm : tensor<?x288xf32>, tensor<?x3x336xf32>, tensor<?x9x24x32xf32>
