@@ -37,7 +37,7 @@ static void runPipeline(mlir::ModuleOp module, const DriverOptions &options,
                         const Target &target) {
   MambitPipelineOptions pipeline;
   pipeline.activationBits = options.activationBits;
-  pipeline.maxTokens = options.maxTokens;
+  pipeline.maxTokens = *options.maxTokens;
   pipeline.maxSequences = options.maxSequences;
   pipeline.bitTileRows = target.bitTileRows;
   pipeline.denseInterleave = target.interleaveRows;
@@ -120,11 +120,18 @@ static std::vector<std::string> flagsOf(const DriverOptions &options) {
   return {"--target=" + options.targets,
           "--activation-bits=" + std::to_string(options.activationBits),
           "--dense-type=" + denseType(),
-          "--max-tokens=" + std::to_string(options.maxTokens),
+          "--max-tokens=" + std::to_string(*options.maxTokens),
           "--max-sequences=" + std::to_string(options.maxSequences)};
 }
 
-int mambit::compileCheckpoint(const DriverOptions &options) {
+/// Few tokens of prefill at once suit the caches of a CPU; a GPU needs many.
+static int64_t getMaxTokens(llvm::ArrayRef<const Target *> targets) {
+  bool onlyCpu = llvm::all_of(
+      targets, [](const Target *target) { return target->device == "cpu"; });
+  return onlyCpu ? 512 : 4096;
+}
+
+int mambit::compileCheckpoint(DriverOptions options) {
   if (options.output.empty() && options.emit == Emit::artifact)
     throw std::runtime_error("-o FILE says where the artifact goes");
   if (!options.config.empty() && options.emit == Emit::artifact &&
@@ -132,6 +139,8 @@ int mambit::compileCheckpoint(const DriverOptions &options) {
     throw std::runtime_error(
         "--config has no weights to attach; add --weights=none");
   auto targets = unwrap(lookupTargets(options.targets));
+  if (!options.maxTokens)
+    options.maxTokens = getMaxTokens(targets);
 
   const Input input = openInput(options);
   if (!options.dumpTo.empty())

@@ -7,6 +7,7 @@
 
 #include "frontend/Import.h"
 
+#include <optional>
 #include <string>
 
 namespace mambit {
@@ -21,7 +22,7 @@ struct DriverOptions {
   std::string targets; // names, separated by commas
   int activationBits = 16;
   DenseType denseType = DenseType::asStored;
-  int64_t maxTokens = 512;
+  std::optional<int64_t> maxTokens; // absent: as suits the targets
   int64_t maxSequences = 64;
   Emit emit = Emit::artifact;
   bool attachWeights = true;
@@ -33,7 +34,7 @@ struct DriverOptions {
 /// Compiles a checkpoint, or a configuration without one. Returns the exit
 /// status; throws std::exception where the checkpoint or the options are at
 /// fault.
-int compileCheckpoint(const DriverOptions &options);
+int compileCheckpoint(DriverOptions options);
 
 /// Prints the table of targets.
 int printTargets();

@@ -59,8 +59,8 @@ static cl::opt<DenseType> denseType(
                clEnumValN(DenseType::f32, "f32", "f32")));
 static cl::opt<int64_t>
     maxTokens("max-tokens", cl::cat(category), cl::value_desc("N"),
-              cl::init(512),
-              cl::desc("Tokens that prefill takes at once (default 512)"));
+              cl::desc("Tokens that prefill takes at once (default 512, with "
+                       "GPU targets 4096)"));
 static cl::opt<int64_t>
     maxSequences("max-sequences", cl::cat(category), cl::value_desc("N"),
                  cl::init(64),
@@ -104,7 +104,8 @@ int main(int argc, char **argv) {
   options.denseType = !config.empty() && denseType.getNumOccurrences() == 0
                           ? DenseType::f16
                           : DenseType(denseType);
-  options.maxTokens = maxTokens;
+  if (maxTokens.getNumOccurrences() > 0)
+    options.maxTokens = maxTokens;
   options.maxSequences = maxSequences;
   options.emit = emit;
   options.ptxas = ptxas;
