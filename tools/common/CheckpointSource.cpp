@@ -5,6 +5,7 @@
 #include "tools/common/CheckpointSource.h"
 
 #include "runtime/Error.h"
+#include "runtime/text/Tokenizer.h"
 
 #include <filesystem>
 #include <fstream>
@@ -59,6 +60,23 @@ artifact::TensorView CheckpointSource::find(const std::string &file,
   return view;
 }
 
+std::vector<uint8_t>
+tools::readTokenizer(const checkpoint::Checkpoint &checkpoint) {
+  std::string path = checkpoint.tokenizerPath();
+  if (path.empty())
+    return {};
+  std::ifstream stream(path, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(stream), {});
+  if (!stream)
+    fail("cannot read '", path, "'");
+  try {
+    Tokenizer(bytes, SIZE_MAX); // how many pieces, the config was checked for
+  } catch (const Error &error) {
+    fail("'", path, "': ", error.what());
+  }
+  return {bytes.begin(), bytes.end()};
+}
+
 artifact::PackOptions
 tools::packOptions(const checkpoint::Checkpoint &checkpoint) {
   artifact::PackOptions options;
@@ -72,10 +90,7 @@ tools::packOptions(const checkpoint::Checkpoint &checkpoint) {
   std::string tokenizer = checkpoint.tokenizerPath();
   if (!tokenizer.empty()) {
     add(std::filesystem::path(tokenizer).filename().string());
-    std::ifstream stream(tokenizer, std::ios::binary);
-    options.tokenizer.assign(std::istreambuf_iterator<char>(stream), {});
-    if (!stream)
-      fail("cannot read '", tokenizer, "'");
+    options.tokenizer = readTokenizer(checkpoint);
   }
   return options;
 }

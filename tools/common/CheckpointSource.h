@@ -26,6 +26,10 @@ private:
   const checkpoint::Checkpoint &checkpoint;
 };
 
+/// The bytes of the tokenizer, which the runtime was seen to load; none if
+/// there is no tokenizer.
+std::vector<uint8_t> readTokenizer(const checkpoint::Checkpoint &checkpoint);
+
 /// What packing records of a checkpoint and copies from it: its files and its
 /// tokenizer.
 artifact::PackOptions packOptions(const checkpoint::Checkpoint &checkpoint);

@@ -6,6 +6,7 @@
 
 #include "frontend/checkpoint/Checkpoint.h"
 #include "frontend/checkpoint/Config.h"
+#include "tools/common/CheckpointSource.h"
 #include "tools/common/Progress.h"
 #include "tools/mambit-inspect/Table.h"
 
@@ -29,9 +30,10 @@ struct SignCounts {
 } // namespace
 
 /// Counts the signs of elements as wide as `Bits`, whose highest bit is the
-/// sign; an element without any of the bits of `magnitude` is zero.
+/// sign; an element without any of the bits of `magnitude` is zero. One with
+/// all bits of `exponent`, if there are any, is not finite, which is an error.
 template <typename Bits>
-static void countSigns(const Tensor &tensor, Bits magnitude,
+static void countSigns(const Tensor &tensor, Bits magnitude, Bits exponent,
                        SignCounts &counts) {
   constexpr Bits signBit = Bits(Bits(1) << (8 * sizeof(Bits) - 1));
   int64_t length = tensor.shape.empty() ? 1 : tensor.shape.back();
@@ -39,6 +41,7 @@ static void countSigns(const Tensor &tensor, Bits magnitude,
   if (tensor.elementCount() == 0)
     return;
   Shape position(tensor.shape.empty() ? 0 : tensor.shape.size() - 1);
+  int64_t done = 0;
   while (true) {
     int64_t offset = 0;
     for (size_t i = 0; i < position.size(); ++i)
@@ -51,7 +54,12 @@ static void countSigns(const Tensor &tensor, Bits magnitude,
       bool zero = (bits & magnitude) == 0;
       counts.zeros += zero;
       counts.negative += !zero && (bits & signBit);
+      if (exponent && (bits & exponent) == exponent)
+        checkpoint::fail(tensor.file, ": ", tensor.key,
+                         ": expected finite values, found element ", done + i,
+                         (bits & magnitude) == exponent ? " infinite" : " NaN");
     }
+    done += length;
     // The next row.
     size_t i = position.size();
     while (i > 0 && ++position[i - 1] == tensor.shape[i - 1])
@@ -65,17 +73,19 @@ static SignCounts countSigns(const Tensor &tensor) {
   SignCounts counts;
   switch (tensor.dtype) {
   case DType::f64:
-    countSigns<uint64_t>(tensor, INT64_MAX, counts);
+    countSigns<uint64_t>(tensor, INT64_MAX, uint64_t(0x7ff) << 52, counts);
     break;
   case DType::f32:
-    countSigns<uint32_t>(tensor, INT32_MAX, counts);
+    countSigns<uint32_t>(tensor, INT32_MAX, 0x7f800000, counts);
     break;
   case DType::f16:
+    countSigns<uint16_t>(tensor, INT16_MAX, 0x7c00, counts);
+    break;
   case DType::bf16:
-    countSigns<uint16_t>(tensor, INT16_MAX, counts);
+    countSigns<uint16_t>(tensor, INT16_MAX, 0x7f80, counts);
     break;
   case DType::i8:
-    countSigns<uint8_t>(tensor, UINT8_MAX, counts);
+    countSigns<uint8_t>(tensor, UINT8_MAX, 0, counts);
     break;
   default:
     checkpoint::fail("'", tensor.file, "': '", tensor.key, "' has type ",
@@ -198,26 +208,25 @@ Json Describer::describe() {
   role(config.finalNorm, "final norm");
   role(config.lmHead, "lm_head");
 
-  uint64_t zeros = 0, negative = 0;
-  Progress progress("count", binaryParameters, "weights");
+  std::map<std::string, SignCounts> signs; // by key; also checks the values
+  Progress progress("count", parameters, "weights");
   uint64_t done = 0;
+  for (const auto &[key, role] : roles) {
+    const Tensor &tensor = checkpoint.get(key);
+    signs[key] = countSigns(tensor);
+    checkpoint.release(tensor);
+    progress.update(done += tensor.elementCount());
+  }
+  uint64_t zeros = 0, negative = 0;
   for (Json &linear : linears) {
     if (!linear["binarised"])
       continue;
-    auto count = [&](const char *field) {
-      const Tensor &tensor = checkpoint.get(linear[field].get<std::string>());
-      SignCounts counts = countSigns(tensor);
-      checkpoint.release(tensor);
-      return counts;
-    };
-    uint64_t exactZeros = count("weight").zeros;
-    uint64_t negativeScales = count("scale").negative;
+    uint64_t exactZeros = signs[linear["weight"]].zeros;
+    uint64_t negativeScales = signs[linear["scale"]].negative;
     linear["exact_zeros"] = exactZeros;
     linear["negative_scales"] = negativeScales;
     zeros += exactZeros;
     negative += negativeScales;
-    done += linear["rows"].get<uint64_t>() * linear["columns"].get<uint64_t>();
-    progress.update(done);
   }
 
   Json tensors = Json::array();
@@ -232,6 +241,7 @@ Json Describer::describe() {
     });
   }
   std::string tokenizer = checkpoint.tokenizerPath();
+  readTokenizer(checkpoint);
   return {
       {"kind", "checkpoint"},
       {"path", checkpoint.directory()},
