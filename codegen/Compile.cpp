@@ -65,9 +65,10 @@ static bool isCpu(const Target &target) { return target.device == "cpu"; }
 
 FailureOr<SmallVector<Phase>> mambit::emitKernel(plan::KernelOp kernel,
                                                  const Target &target,
-                                                 ModuleOp module) {
+                                                 ModuleOp module,
+                                                 MatmulStrategy strategy) {
   return isCpu(target) ? cpu::emitKernel(kernel, target, module)
-                       : cuda::emitKernel(kernel, target, module);
+                       : cuda::emitKernel(kernel, target, module, strategy);
 }
 
 /// The shared object of a CPU's kernels.
@@ -124,7 +125,8 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   OwningOpRef<ModuleOp> module = ModuleOp::create(planned.getLoc());
   TargetCode code;
   for (auto kernel : planned.getOps<plan::KernelOp>()) {
-    FailureOr<SmallVector<Phase>> phases = emitKernel(kernel, target, *module);
+    FailureOr<SmallVector<Phase>> phases =
+        emitKernel(kernel, target, *module, options.matmulStrategy);
     if (failed(phases))
       return failure();
     code.kernels.push_back(std::move(*phases));

@@ -6,6 +6,7 @@
 #define MAMBIT_CODEGEN_COMPILE_H
 
 #include "codegen/KernelBuilder.h"
+#include "codegen/Options.h"
 #include "codegen/Targets.h"
 #include "runtime/artifact/Writer.h"
 
@@ -28,17 +29,19 @@ struct TargetCode {
 };
 
 struct CodegenOptions {
+  MatmulStrategy matmulStrategy = MatmulStrategy::automatic;
   /// The folder where the forms of the code on its way are written, as
   /// TARGET/kernels.mlir, .llvm.mlir, .ll and .s or .ptx; empty: nowhere.
   std::string dumpTo;
-  /// The assembler for GPUs: a path, `none` to leave it to the driver, or `auto`
-  /// for the one that is found, if any.
+  /// The assembler for GPUs: a path, `none` to leave it to the driver, or
+  /// `auto` for the one that is found, if any.
   std::string ptxas = "auto";
 };
 
 /// Emits the phases of a kernel for a target at the end of `module`.
 mlir::FailureOr<llvm::SmallVector<Phase>>
-emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module);
+emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module,
+           MatmulStrategy strategy = MatmulStrategy::automatic);
 
 /// Makes the code of the `plan.kernel` operations of `planned`.
 mlir::FailureOr<TargetCode> compileKernels(mlir::ModuleOp planned,

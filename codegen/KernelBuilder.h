@@ -131,7 +131,7 @@ struct Resources {
   unsigned threads = 0; // of a block, which is a tile
   unsigned staticSharedBytes = 0;
   unsigned sharedBytes = 0; // asked for at the launch, besides
-  unsigned registers = 0; // of a thread
+  unsigned registers = 0;   // of a thread
   unsigned spillBytes = 0;
 };
 

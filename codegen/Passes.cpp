@@ -36,7 +36,7 @@ struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
     }
     OwningOpRef<ModuleOp> code = ModuleOp::create(planned.getLoc());
     for (auto kernel : planned.getOps<plan::KernelOp>())
-      if (failed(emitKernel(kernel, **found, *code)))
+      if (failed(emitKernel(kernel, **found, *code, strategy)))
         return signalPassFailure();
     planned.getBodyRegion().takeBody(code->getBodyRegion());
   }
@@ -44,6 +44,16 @@ struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
   Option<std::string> target{*this, "target",
                              llvm::cl::desc("Name of the target"),
                              llvm::cl::init("x86-64-v3")};
+  Option<MatmulStrategy> strategy{
+      *this, "matmul-strategy",
+      llvm::cl::desc("How GPUs multiply 1-bit weights"),
+      llvm::cl::init(MatmulStrategy::automatic),
+      llvm::cl::values(
+          clEnumValN(MatmulStrategy::automatic, "auto",
+                     "by the number of tokens"),
+          clEnumValN(MatmulStrategy::split, "split", "short tiles, split K"),
+          clEnumValN(MatmulStrategy::mma, "mma", "tiles of warps"),
+          clEnumValN(MatmulStrategy::wgmma, "wgmma", "tiles of warpgroups"))};
 };
 } // namespace
 

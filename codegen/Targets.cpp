@@ -97,6 +97,7 @@ static std::vector<Target> getGpuTargets() {
       Capability::dependentLaunch, Capability::cluster, Capability::bulkCopy};
   Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, hopper);
   Target sm90a = chip(sm90, "sm_90a", "+ptx80", 227, {Capability::wgmma});
+  sm90a.gpu.multiprocessors = 132;
   Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, hopper);
   Target sm103 = chip(sm100, "sm_103", "+ptx88", 227);
   Target sm120 = chip(sm100, "sm_120", "+ptx87", 99);

@@ -20,8 +20,9 @@ using cuda::SimtBuilder;
 /// Tokens that count as few.
 static constexpr int64_t kFewTokens = 8;
 
-FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op)
-    : b(b), op(op), bits(op.getActivationBits()) {
+FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
+                         MatmulStrategy strategy)
+    : b(b), op(op), strategy(strategy), bits(op.getActivationBits()) {
   k = cast<RankedTensorType>(op.getX().getType()).getDimSize(1);
   n = cast<RankedTensorType>(op.getY().getType()).getDimSize(1);
   blocks = llvm::divideCeilSigned(k, kBlock);
@@ -37,7 +38,8 @@ void FusedLinear::emit() {
       emitPrologue("prologue", Form::digits, {});
     return emitFloatProduct();
   }
-  if (!b.targetHas(Capability::b1Mma)) {
+  if (!b.targetHas(Capability::b1Mma) ||
+      strategy != MatmulStrategy::automatic) {
     emitPrologue("prologue_digits", Form::digits, {});
     return emitDigits({});
   }
@@ -88,10 +90,10 @@ void FusedLinear::emitFloatProduct() {
 Val FusedLinear::getActivation(Val t, Val column, Form form) {
   Val digits = b.buffer("digits");
   if (form == Form::digits) {
-    Val q = b.toInteger(b.load(digits, {t, 0, column}), 32);
-    if (bits == 16)
-      q = q + (b.toInteger(b.load(digits, {t, 1, column}), 32) << 8);
-    return q;
+    auto digit = [&](int64_t i) {
+      return b.toInteger(b.load(b.bytes(digits), {getByte(t, i, column)}), 32);
+    };
+    return bits == 16 ? digit(0) + (digit(1) << 8) : digit(0);
   }
   Val inBlock = column % kBlock;
   Val bit = b.toInteger(inBlock % 4 * 8 + inBlock / 4, 32);
@@ -130,8 +132,18 @@ void FusedLinear::emitIntegerEpilogue(Val ones, Val row, Val t, Form form) {
 
 /// Row scale, shift, bias and residual, and the store.
 void FusedLinear::emitEpilogue(Val sum, Val row, Val t) {
+  b.store(finish(sum, row, t), b.buffer("y"), {t, row});
+}
+
+Val FusedLinear::finish(Val sum, Val row, Val t) {
+  auto loadRows = [&](StringRef name, ArrayRef<Operand> at) {
+    if (auto rows = dyn_cast<VectorType>(sum.getType()))
+      return b.load(b.buffer(name), at, rows.getNumElements(),
+                    llvm::Align(4 * rows.getNumElements()));
+    return b.load(b.buffer(name), at);
+  };
   auto ofRow = [&](StringRef name) {
-    return b.has(name) ? b.load(b.buffer(name), {row}) : Val();
+    return b.has(name) ? loadRows(name, {row}) : Val();
   };
   Val y = sum;
   if (Val scale = ofRow("row_scale"))
@@ -144,10 +156,11 @@ void FusedLinear::emitEpilogue(Val sum, Val row, Val t) {
   if (Val bias = ofRow("bias"))
     y = y + bias;
   if (op.getResidual())
-    y = y + b.load(b.buffer("residual"), {t, row});
-  b.store(y, b.buffer("y"), {t, row});
+    y = y + loadRows("residual", {t, row});
+  return y;
 }
 
-void cuda::emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op) {
-  FusedLinear(b, op).emit();
+void cuda::emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
+                           MatmulStrategy strategy) {
+  FusedLinear(b, op, strategy).emit();
 }

@@ -9,8 +9,10 @@
 using namespace mlir;
 using namespace mambit;
 
-FailureOr<SmallVector<Phase>>
-cuda::emitKernel(plan::KernelOp kernel, const Target &target, ModuleOp module) {
+FailureOr<SmallVector<Phase>> cuda::emitKernel(plan::KernelOp kernel,
+                                               const Target &target,
+                                               ModuleOp module,
+                                               MatmulStrategy strategy) {
   if (failed(verifyLayouts(kernel)))
     return failure();
   SimtBuilder b(module, kernel, target);
@@ -21,7 +23,7 @@ cuda::emitKernel(plan::KernelOp kernel, const Target &target, ModuleOp module) {
             return success();
           })
           .Case([&](mamba::FusedLinearOp op) {
-            emitFusedLinear(b, op);
+            emitFusedLinear(b, op, strategy);
             return success();
           })
           .Case([&](mamba::ScanOp op) {

@@ -13,6 +13,7 @@
 #ifndef MAMBIT_CODEGEN_GPU_KERNELS_H
 #define MAMBIT_CODEGEN_GPU_KERNELS_H
 
+#include "codegen/Options.h"
 #include "codegen/gpu/SimtBuilder.h"
 #include "dialects/mamba/Mamba.h"
 
@@ -20,8 +21,10 @@ namespace mambit::cuda {
 
 /// Emits the phases of `kernel` at the end of `module`. Refuses a kernel that
 /// the target has no instructions for.
-mlir::FailureOr<llvm::SmallVector<Phase>>
-emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module);
+mlir::FailureOr<llvm::SmallVector<Phase>> emitKernel(plan::KernelOp kernel,
+                                                     const Target &target,
+                                                     mlir::ModuleOp module,
+                                                     MatmulStrategy strategy);
 
 /// One phase, "gather": a token a block.
 void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
@@ -29,7 +32,8 @@ void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
 /// Two phases. "prologue", a token a block, makes the activations that the
 /// product is of: normalised, weighted, quantised. It is left out if they are
 /// the input itself. "matmul" makes some rows of some tokens a block.
-void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op);
+void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
+                     MatmulStrategy strategy);
 
 /// A phase for sequences of one token and phases for longer ones (Scan.h).
 void emitScan(SimtBuilder &b, mamba::ScanOp op);

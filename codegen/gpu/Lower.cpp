@@ -4,6 +4,7 @@
 
 #include "codegen/gpu/Lower.h"
 
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -68,6 +69,8 @@ void AddEntryPoints::addEntryPoint(func::FuncOp phase) {
 
 void cuda::addLoweringPasses(OpPassManager &passes) {
   mambit::addLoweringPasses(passes, std::make_unique<AddEntryPoints>());
+  // Of what has no intrinsic, assembly.
+  passes.addPass(createConvertNVVMToLLVMPass());
 }
 
 /// The `.version` that a feature string like +ptx78 asks for.

@@ -165,13 +165,25 @@ void FusedLinear::emitQuantise(Val t, Form form, Val largest, Val ints,
   });
 }
 
-/// q = 256 · high + low, low in -128 … 127.
+/// q = 256 · high + low, low in -128 … 127. Four lanes have the columns of a
+/// word; eight lanes write those of a block's low digits, the next the high.
 void FusedLinear::storeDigits(Val t, Val column, Val q) {
-  Val digits = b.buffer("digits"), low = b.toInteger(q, 8);
-  b.store(low, digits, {t, 0, column});
-  if (bits == 16)
-    b.store(b.toInteger((q - b.toInteger(low, 32)) >> 8, 8), digits,
-            {t, 1, column});
+  Val part = b.lane() / 8, shift = b.toInteger(part * 8, 32);
+  auto pack = [&](Val digit) {
+    return b.reduceLanes((digit & 0xFF) << shift,
+                         [](Val a, Val c) { return a + c; }, 8);
+  };
+  Val word = pack(q);
+  if (bits == 16) {
+    Val high = pack((q + 128) >> 8);
+    word = select(part == 0, word, high);
+  }
+  Val first = column / kBlock * kBlock + b.lane() % 8 * 4;
+  b.when(part < numDigits(), [&] {
+    Val at = getByte(t, 0, first) + part * kPiece;
+    b.store(b.bitcast(b.broadcast(word, 1), b.vector(b.getI8Type(), 4)),
+            b.bytes(b.buffer("digits")), {at}, llvm::Align(4));
+  });
 }
 
 /// The words of all planes of a block lie together; lane p writes plane p's.

@@ -34,6 +34,7 @@ public:
              const Condition &condition = {});
   void waitForPrevious();
 
+  const Target &getTarget() const { return target; }
   bool targetHas(Capability capability) const { return target.has(capability); }
   /// Says, before an instruction is emitted that needs it, that the target has
   /// a capability. Without it the kernel is refused.
@@ -74,6 +75,56 @@ public:
   Vals mmaBytes(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
                 llvm::ArrayRef<Val> acc);
 
+  /// acc + products of signed bytes, m64n128k32 for a warpgroup: `a` in
+  /// registers, b in shared memory as `describe` says. Neither may be changed,
+  /// nor the sums read, until `waitForProducts`.
+  Vals startMmaBytes(llvm::ArrayRef<Val> a, Val b, llvm::ArrayRef<Val> acc);
+  /// To be called before a run of products that are started.
+  void beginProducts();
+  /// Ends a run, and waits until no more than `underWay` of them are.
+  void commitProducts(int64_t underWay);
+  /// Waits for all, and returns the sums to be read.
+  Vals waitForProducts(llvm::ArrayRef<Val> acc);
+  /// A matrix in shared memory, in pieces of 16 bytes: 8 rows of a piece lie
+  /// together, the next 8 follow, and the next piece of a row lies `pitch`
+  /// pieces behind.
+  Val describeMatrix(Val pointer, Val pitch);
+
+  /// Takes or gives back registers, so that a thread of the warpgroup has so
+  /// many.
+  void takeRegisters(int64_t count);
+  void giveRegisters(int64_t count);
+
+  /// Four matrices of 8 rows of 16 bytes; each lane says where a row lies.
+  Vals loadMatrices(Val pointer);
+
+  /// A pointer to a byte of a buffer.
+  Val pointer(Val buffer, const Operand &byte = 0);
+  /// The buffer as a run of bytes.
+  Val bytes(Val buffer);
+  /// Four words of a run of bytes.
+  Val loadFour(Val bytes, Val at);
+  /// One value a lane.
+  Val gather(llvm::ArrayRef<Val> lanes);
+
+  /// Starts to copy 16 bytes to shared memory.
+  void startCopy(Val to, Val from);
+  void commitCopies();
+  /// Waits until no more than `underWay` runs of copies are.
+  void waitForCopies(int64_t underWay);
+
+  // Barriers in shared memory. A phase of one ends when so many have arrived
+  // and the bytes expected have come.
+  void initBarrier(Val barrier, int64_t arrivals);
+  /// Makes what was done to barriers known to copies.
+  void fenceBarriers();
+  void arrive(Val barrier, Val condition);
+  void arriveExpecting(Val barrier, Val bytes);
+  /// Until the phase of that parity has ended.
+  void waitForPhase(Val barrier, Val parity);
+  /// Starts to copy a multiple of 16 bytes to shared memory.
+  void startBulkCopy(Val to, Val from, Val bytes, Val barrier);
+
   /// Words of a buffer of bytes, `lanes` of them, at a byte of a row. The rows
   /// lie as the buffer's leading dimension, whatever it has inside.
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
@@ -92,6 +143,8 @@ private:
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
   Val flatten(Val bytes);
+  Vals assembly(llvm::StringRef text, llvm::ArrayRef<Val> inputs,
+                llvm::ArrayRef<Val> tied);
   mlir::MemRefType getSharedType(llvm::ArrayRef<int64_t> shape,
                                  mlir::Type element);
   void checkShared(int64_t bytes, int64_t limit);

@@ -117,9 +117,23 @@ static std::vector<std::string> flagsOf(const DriverOptions &options) {
     }
     llvm_unreachable("all types are handled");
   };
+  auto strategy = [&]() -> std::string {
+    switch (options.matmulStrategy) {
+    case MatmulStrategy::automatic:
+      return "auto";
+    case MatmulStrategy::split:
+      return "split";
+    case MatmulStrategy::mma:
+      return "mma";
+    case MatmulStrategy::wgmma:
+      return "wgmma";
+    }
+    llvm_unreachable("all strategies are handled");
+  };
   return {"--target=" + options.targets,
           "--activation-bits=" + std::to_string(options.activationBits),
           "--dense-type=" + denseType(),
+          "--matmul-strategy=" + strategy(),
           "--max-tokens=" + std::to_string(*options.maxTokens),
           "--max-sequences=" + std::to_string(options.maxSequences)};
 }
@@ -161,6 +175,7 @@ int mambit::compileCheckpoint(DriverOptions options) {
   }
 
   CodegenOptions codegen;
+  codegen.matmulStrategy = options.matmulStrategy;
   codegen.dumpTo = options.dumpTo;
   codegen.ptxas = options.ptxas;
   mlir::FailureOr<artifact::Draft> draft =

@@ -5,6 +5,7 @@
 #ifndef MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H
 #define MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H
 
+#include "codegen/Options.h"
 #include "frontend/Import.h"
 
 #include <optional>
@@ -26,6 +27,7 @@ struct DriverOptions {
   int64_t maxSequences = 64;
   Emit emit = Emit::artifact;
   bool attachWeights = true;
+  MatmulStrategy matmulStrategy = MatmulStrategy::automatic;
   std::string ptxas = "auto";
   std::string dumpTo; // folder; empty: nothing is dumped
   bool quiet = false;

@@ -74,6 +74,16 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::plan, "plan", "kernels and programs, planned"),
                clEnumValN(Emit::artifact, "artifact",
                           "the artifact (default)")));
+static cl::opt<MatmulStrategy> matmulStrategy(
+    "matmul-strategy", cl::cat(category), cl::init(MatmulStrategy::automatic),
+    cl::desc("How GPUs multiply 1-bit weights by quantised activations:"),
+    cl::values(clEnumValN(MatmulStrategy::automatic, "auto",
+                          "by the number of tokens (default)"),
+               clEnumValN(MatmulStrategy::split, "split",
+                          "short tiles, K split over the warps"),
+               clEnumValN(MatmulStrategy::mma, "mma", "tiles of warps"),
+               clEnumValN(MatmulStrategy::wgmma, "wgmma",
+                          "tiles of warpgroups")));
 static cl::opt<std::string>
     dumpTo("dump-to", cl::cat(category), cl::value_desc("DIR"),
            cl::desc("Writes the form after every stage to files in DIR"));
@@ -108,6 +118,7 @@ int main(int argc, char **argv) {
     options.maxTokens = maxTokens;
   options.maxSequences = maxSequences;
   options.emit = emit;
+  options.matmulStrategy = matmulStrategy;
   options.ptxas = ptxas;
   options.dumpTo = dumpTo;
   options.quiet = quiet;

@@ -2,11 +2,11 @@
 // they have.
 
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a \
-// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,WAIT,B1WAIT
+// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,WAIT,B1WAIT,WGMMA
 // RUN: mambit-opt %s --emit-kernels=target=sm_80 \
-// RUN:   | FileCheck %s --check-prefixes=CHECK,B1 --implicit-check-not=griddepcontrol
+// RUN:   | FileCheck %s --check-prefixes=CHECK,B1,MMA --implicit-check-not=griddepcontrol
 // RUN: mambit-opt %s --emit-kernels=target=sm_120 \
-// RUN:   | FileCheck %s --check-prefixes=CHECK,WAIT --implicit-check-not=and_popc --implicit-check-not=vote.sync
+// RUN:   | FileCheck %s --check-prefixes=CHECK,WAIT,MMA --implicit-check-not=and_popc --implicit-check-not=vote.sync
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a --lower-gpu-kernels \
 // RUN:   | FileCheck %s --check-prefix=LLVM
 
@@ -56,10 +56,31 @@
 // B1-SAME:       when = "9 <= tokens"
 // CHECK:         math.roundeven
 // CHECK-NOT:     nvvm.vote.sync
-// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits
-// CHECK-SAME:    grid = "tokens / 64, 72 / 128", threads = 256
+// For some tokens the warps share the columns; the weights do not wait.
+// CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_split
+// CHECK-SAME:    grid = "tokens / 16, 72 / 32", threads = 512
+// CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
 // WAIT:          nvvm.griddepcontrol wait
+// CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<?xi8>, vector<16xi8>
 // CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
+// CHECK:         nvvm.barrier
+// For many, tiles of warps or of warpgroups.
+// MMA-LABEL:   func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_mma
+// MMA-SAME:      grid = "tokens / 64, 72 / 128", threads = 256
+// MMA:           nvvm.cp.async.shared.global
+// MMA:           nvvm.cp.async.wait.group 2
+// MMA:           nvvm.ldmatrix
+// MMA:           nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
+// WGMMA-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_wgmma
+// WGMMA-SAME:    grid = "132", threads = 384
+// WGMMA:         nvvm.setmaxregister increase 232
+// WGMMA:         nvvm.mbarrier.try_wait.parity
+// WGMMA:         nvvm.wgmma.fence.aligned
+// WGMMA-COUNT-4: wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8
+// WGMMA:         nvvm.wgmma.commit.group.sync.aligned
+// WGMMA:         nvvm.wgmma.wait.group.sync.aligned 1
+// WGMMA:         nvvm.setmaxregister decrease 40
+// WGMMA:         nvvm.cp.async.bulk.shared.cluster.global
 
 // A dense product: a lane has eight rows of a column, 16 bytes.
 // CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul
