@@ -63,12 +63,12 @@ static LogicalResult writeDump(Operation *op, StringRef folder, StringRef file,
 
 static bool isCpu(const Target &target) { return target.device == "cpu"; }
 
-FailureOr<SmallVector<Phase>> mambit::emitKernel(plan::KernelOp kernel,
-                                                 const Target &target,
-                                                 ModuleOp module,
-                                                 MatmulStrategy strategy) {
-  return isCpu(target) ? cpu::emitKernel(kernel, target, module)
-                       : cuda::emitKernel(kernel, target, module, strategy);
+FailureOr<SmallVector<Phase>>
+mambit::emitKernel(plan::KernelOp kernel, const Target &target, ModuleOp module,
+                   const CodegenOptions &options) {
+  return isCpu(target)
+             ? cpu::emitKernel(kernel, target, module, options.bitSums)
+             : cuda::emitKernel(kernel, target, module, options.matmulStrategy);
 }
 
 /// The shared object of a CPU's kernels.
@@ -126,7 +126,7 @@ FailureOr<TargetCode> mambit::compileKernels(ModuleOp planned,
   TargetCode code;
   for (auto kernel : planned.getOps<plan::KernelOp>()) {
     FailureOr<SmallVector<Phase>> phases =
-        emitKernel(kernel, target, *module, options.matmulStrategy);
+        emitKernel(kernel, target, *module, options);
     if (failed(phases))
       return failure();
     code.kernels.push_back(std::move(*phases));

@@ -36,12 +36,14 @@ struct CodegenOptions {
   /// The assembler for GPUs: a path, `none` to leave it to the driver, or
   /// `auto` for the one that is found, if any.
   std::string ptxas = "auto";
+  /// How CPUs sum the activations that bits select.
+  BitSums bitSums = BitSums::automatic;
 };
 
 /// Emits the phases of a kernel for a target at the end of `module`.
 mlir::FailureOr<llvm::SmallVector<Phase>>
 emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module,
-           MatmulStrategy strategy = MatmulStrategy::automatic);
+           const CodegenOptions &options = {});
 
 /// Makes the code of the `plan.kernel` operations of `planned`.
 mlir::FailureOr<TargetCode> compileKernels(mlir::ModuleOp planned,

@@ -377,10 +377,13 @@ void KernelBuilder::store(Val value, Val buffer, ArrayRef<Operand> at,
     create<memref::StoreOp>(value, buffer, indices(at));
 }
 
-Val KernelBuilder::scratch(int64_t size, Type element) {
+Val KernelBuilder::scratch(int64_t size, Type element,
+                           llvm::MaybeAlign alignment) {
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&function.getBody().front());
-  return wrap(create<memref::AllocaOp>(MemRefType::get({size}, element)));
+  return wrap(create<memref::AllocaOp>(
+      MemRefType::get({size}, element),
+      alignment ? getI64IntegerAttr(alignment->value()) : IntegerAttr()));
 }
 
 //===--------------------------------------------------------------------===//
@@ -410,6 +413,10 @@ Val KernelBuilder::toInteger(Val x, unsigned bits) {
   if (from > bits)
     return wrap(create<arith::TruncIOp>(type, x));
   return wrap(create<arith::ExtSIOp>(type, x));
+}
+
+Val KernelBuilder::zeroExtend(Val x, Type type) {
+  return wrap(create<arith::ExtUIOp>(type, x));
 }
 
 Val KernelBuilder::toF32(Val x) {
@@ -448,6 +455,10 @@ Val KernelBuilder::slice(Val vector, int64_t begin, int64_t lanes) {
   SmallVector<int64_t> mask(lanes);
   std::iota(mask.begin(), mask.end(), begin);
   return wrap(create<vector::ShuffleOp>(vector, vector, mask));
+}
+
+Val KernelBuilder::shuffle(Val low, Val high, ArrayRef<int64_t> mask) {
+  return wrap(create<vector::ShuffleOp>(low, high, mask));
 }
 
 Val KernelBuilder::concat(Val low, Val high) {

@@ -187,11 +187,14 @@ public:
   void store(Val value, Val buffer, llvm::ArrayRef<Operand> at,
              llvm::MaybeAlign alignment = {});
   /// An uninitialised buffer on the stack, alive for the phase.
-  Val scratch(int64_t size, mlir::Type element);
+  Val scratch(int64_t size, mlir::Type element,
+              llvm::MaybeAlign alignment = {});
 
   // Conversions.
   Val toIndex(Val x);
   Val toInteger(Val x, unsigned bits);
+  /// Of unsigned integers.
+  Val zeroExtend(Val x, mlir::Type type);
   /// f16, bf16 and integers to f32.
   Val toF32(Val x);
   Val bitcast(Val x, mlir::Type type);
@@ -201,6 +204,11 @@ public:
   Val extract(Val vector, int64_t lane);
   Val slice(Val vector, int64_t begin, int64_t lanes);
   Val concat(Val low, Val high);
+  /// The lanes of both that `mask` numbers.
+  Val shuffle(Val low, Val high, llvm::ArrayRef<int64_t> mask);
+  Val shuffle(Val vector, llvm::ArrayRef<int64_t> mask) {
+    return shuffle(vector, vector, mask);
+  }
   /// The vector with the lanes that it lacks up to `lanes` filled with `fill`.
   Val pad(Val vector, double fill, int64_t lanes = kLanes);
   /// Combines all lanes in a fixed order, halves by halves.

@@ -34,9 +34,12 @@ struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
       planned.emitError(llvm::toString(found.takeError()));
       return signalPassFailure();
     }
+    CodegenOptions options;
+    options.matmulStrategy = strategy;
+    options.bitSums = bitSums;
     OwningOpRef<ModuleOp> code = ModuleOp::create(planned.getLoc());
     for (auto kernel : planned.getOps<plan::KernelOp>())
-      if (failed(emitKernel(kernel, **found, *code, strategy)))
+      if (failed(emitKernel(kernel, **found, *code, options)))
         return signalPassFailure();
     planned.getBodyRegion().takeBody(code->getBodyRegion());
   }
@@ -54,6 +57,13 @@ struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
           clEnumValN(MatmulStrategy::split, "split", "short tiles, split K"),
           clEnumValN(MatmulStrategy::mma, "mma", "tiles of warps"),
           clEnumValN(MatmulStrategy::wgmma, "wgmma", "tiles of warpgroups"))};
+  Option<BitSums> bitSums{
+      *this, "bit-sums", llvm::cl::desc("How a CPU sums selected activations"),
+      llvm::cl::init(BitSums::automatic),
+      llvm::cl::values(clEnumValN(BitSums::automatic, "auto", "the fastest"),
+                       clEnumValN(BitSums::masks, "masks", "by masks"),
+                       clEnumValN(BitSums::dots, "dots", "by dot products"),
+                       clEnumValN(BitSums::lookup, "lookup", "from tables"))};
 };
 } // namespace
 

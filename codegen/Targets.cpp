@@ -18,6 +18,12 @@ llvm::StringRef mambit::stringify(Capability capability) {
     return "byte_dot_512";
   case Capability::byteDotAccumulate512:
     return "byte_dot_accumulate_512";
+  case Capability::byteShuffle256:
+    return "byte_shuffle_256";
+  case Capability::byteShuffle512:
+    return "byte_shuffle_512";
+  case Capability::bytePermute512:
+    return "byte_permute_512";
   case Capability::halfConvert:
     return "half_convert";
   case Capability::b1Mma:
@@ -36,6 +42,20 @@ llvm::StringRef mambit::stringify(Capability capability) {
   llvm_unreachable("capability without a name");
 }
 
+llvm::StringRef mambit::stringify(BitSums how) {
+  switch (how) {
+  case BitSums::automatic:
+    return "auto";
+  case BitSums::masks:
+    return "masks";
+  case BitSums::dots:
+    return "dots";
+  case BitSums::lookup:
+    return "lookup";
+  }
+  llvm_unreachable("way without a name");
+}
+
 bool Target::has(Capability capability) const {
   return llvm::is_contained(capabilities, capability);
 }
@@ -48,7 +68,8 @@ static std::vector<Target> getCpuTargets() {
   v3.required = {"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"};
   v3.vectorBits = 256;
   v3.vectorRegisters = 16;
-  v3.capabilities = {Capability::byteDot256, Capability::halfConvert};
+  v3.capabilities = {Capability::byteDot256, Capability::byteShuffle256,
+                     Capability::halfConvert};
 
   Target v4 = v3;
   v4.name = v4.cpu = "x86-64-v4";
@@ -58,6 +79,7 @@ static std::vector<Target> getCpuTargets() {
   v4.vectorBits = 512;
   v4.vectorRegisters = 32;
   v4.capabilities.push_back(Capability::byteDot512);
+  v4.capabilities.push_back(Capability::byteShuffle512);
 
   Target vnni = v4;
   vnni.name = "x86-64-v4-vnni";
@@ -65,7 +87,13 @@ static std::vector<Target> getCpuTargets() {
   vnni.required.push_back("avx512vnni");
   vnni.capabilities.push_back(Capability::byteDotAccumulate512);
 
-  return {vnni, v4, v3};
+  Target vbmi = vnni;
+  vbmi.name = "x86-64-v4-vbmi";
+  vbmi.features += ",+avx512vbmi";
+  vbmi.required.push_back("avx512vbmi");
+  vbmi.capabilities.push_back(Capability::bytePermute512);
+
+  return {vbmi, vnni, v4, v3};
 }
 
 /// The chips, each as what it has beyond an older one. Where the assembler

@@ -25,6 +25,11 @@ enum class Capability : unsigned {
   /// Products of unsigned by signed bytes, added in fours to 32-bit
   /// accumulators, on 512-bit vectors (vpdpbusd).
   byteDotAccumulate512,
+  /// Shuffles of bytes within lanes of 128 bits, on 256- and 512-bit vectors
+  /// (vpshufb), and of all bytes of a 512-bit vector (vpermb).
+  byteShuffle256,
+  byteShuffle512,
+  bytePermute512,
   /// Conversions between f16 and f32.
   halfConvert,
   /// Tensor-core products of bits, m16n8k256 with and.popc, as one instruction.
@@ -44,6 +49,15 @@ enum class Capability : unsigned {
 
 /// The name of a capability, as artifacts record it.
 llvm::StringRef stringify(Capability capability);
+
+/// How a CPU sums activations that bits select.
+enum class BitSums {
+  automatic, // the fastest, by a model of the cost
+  masks,     // a mask a column, with what every target has
+  dots,      // byte dot products of bits and activations
+  lookup,    // tables of the sums of four columns
+};
+llvm::StringRef stringify(BitSums how);
 
 /// What limits the blocks of a GPU.
 struct GpuLimits {

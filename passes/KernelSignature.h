@@ -16,6 +16,9 @@
 //                                     q = 256·high + low, low in -128..127.
 //                                     Kpad = K up to a multiple of 32; padding
 //                                     0
+//        tables i8 [T][Kpad·N/4]      sums of columns, for CPUs that look them
+//                                     up (codegen/cpu/LookupSums.h); N = 48
+//                                     bytes for four columns, 32 of 8 bits
 //        scale  f32 [T]
 //        qsum   i32 [T]               Σ_k q[k]
 //    - fused_linear, activation_bits = 32:

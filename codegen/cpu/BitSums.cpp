@@ -143,8 +143,15 @@ static Vals emitByteDots(KernelBuilder &b, const ByteDot &dot, Val bits,
   return totals;
 }
 
-static Vals emitBitSumsByDots(KernelBuilder &b, const ByteDot &dot, Val bits,
-                              Val rowTile, Val digits, ArrayRef<Val> tokens) {
+static ByteDot getByteDot(KernelBuilder &b, const Target &target) {
+  if (target.has(Capability::byteDotAccumulate512))
+    return getAccumulatingDot(b);
+  return getPairDot(b, target.has(Capability::byteDot512) ? 64 : 32);
+}
+
+Vals cpu::emitBitSumsByDots(KernelBuilder &b, const Target &target, Val bits,
+                            Val rowTile, Val digits, ArrayRef<Val> tokens) {
+  ByteDot dot = getByteDot(b, target);
   int64_t words = dot.bytes / 4, planes = numPlanes(digits);
   // Eight accumulators hide the latency and leave registers for the rest: for
   // few tokens all vectors of a tile at once, then several for a sum.
@@ -172,8 +179,8 @@ static Vals emitBitSumsByDots(KernelBuilder &b, const ByteDot &dot, Val bits,
 // Masks
 //===--------------------------------------------------------------------===//
 
-Vals cpu::emitPortableBitSums(KernelBuilder &b, Val bits, Val rowTile,
-                              Val digits, ArrayRef<Val> tokens) {
+Vals cpu::emitBitSumsByMasks(KernelBuilder &b, Val bits, Val rowTile,
+                             Val digits, ArrayRef<Val> tokens) {
   int64_t planes = numPlanes(digits);
   Vals init(tokens.size(), b.zeros(b.getI32Type(), kTileRows));
   return b.loop(
@@ -230,16 +237,54 @@ Vals cpu::emitSignedSums(KernelBuilder &b, Val bits, Val rowTile, Val v,
 // The choice
 //===--------------------------------------------------------------------===//
 
-Vals cpu::emitBitSums(KernelBuilder &b, const Target &target, Val bits,
-                      Val rowTile, Val digits, ArrayRef<Val> tokens) {
-  if (target.has(Capability::byteDotAccumulate512))
-    return emitBitSumsByDots(b, getAccumulatingDot(b), bits, rowTile, digits,
-                             tokens);
-  if (target.has(Capability::byteDot512))
-    return emitBitSumsByDots(b, getPairDot(b, 64), bits, rowTile, digits,
-                             tokens);
-  if (target.has(Capability::byteDot256))
-    return emitBitSumsByDots(b, getPairDot(b, 32), bits, rowTile, digits,
-                             tokens);
-  return emitPortableBitSums(b, bits, rowTile, digits, tokens);
+bool cpu::supports(const Target &target, BitSums how) {
+  switch (how) {
+  case BitSums::automatic:
+  case BitSums::masks:
+    return true;
+  case BitSums::dots:
+    return target.has(Capability::byteDotAccumulate512) ||
+           target.has(Capability::byteDot512) ||
+           target.has(Capability::byteDot256);
+  case BitSums::lookup:
+    return target.has(Capability::byteShuffle256) &&
+           target.has(Capability::byteDot256);
+  }
+  llvm_unreachable("all ways are handled");
+}
+
+/// Vector instructions for a block of one row tile and one token.
+static double getCost(const Target &target, BitSums how, int64_t rows,
+                      int64_t activationBits) {
+  int64_t planes = activationBits / 8;
+  double vectors = 512.0 / target.vectorBits;
+  double rowTiles = llvm::divideCeilSigned(rows, kTileRows);
+  switch (how) {
+  case BitSums::masks: // shift, and, negate; load, and, add
+    return vectors * kBlockColumns * 6;
+  case BitSums::dots: { // shift, and; multiply, add
+    bool adds = target.has(Capability::byteDotAccumulate512);
+    return vectors * 8 * (2 + planes * (adds ? 1 : 2));
+  }
+  case BitSums::lookup: { // of eight tables, 40 each to make
+    double make = 8 * 40 / rowTiles, digits = planes + 1;
+    if (target.has(Capability::bytePermute512))
+      return make + 3 + digits * 4;
+    return make + vectors * (6 + digits * 5);
+  }
+  case BitSums::automatic:
+    break;
+  }
+  llvm_unreachable("not a way");
+}
+
+BitSums cpu::chooseBitSums(const Target &target, int64_t rows,
+                           int64_t activationBits) {
+  BitSums best = BitSums::masks;
+  for (BitSums how : {BitSums::dots, BitSums::lookup})
+    if (supports(target, how) &&
+        getCost(target, how, rows, activationBits) <
+            getCost(target, best, rows, activationBits))
+      best = how;
+  return best;
 }

@@ -3,24 +3,34 @@
 //===--------------------------------------------------------------------===//
 
 #include "codegen/cpu/Kernels.h"
+#include "codegen/cpu/LookupSums.h"
 
 using namespace mlir;
 using namespace mambit;
+using namespace mambit::cpu;
 
 static constexpr int64_t kTileRows = 16;
 /// Row tiles that a tile of the matmul has: work enough to be worth the call.
 static constexpr int64_t kRowTiles = 4;
+/// Tokens whose tables lie together, and blocks of columns that a tile of the
+/// phase that makes them has.
+static constexpr int64_t kTableTokens = 8, kTableBlocks = 16;
 
 namespace {
 class FusedLinear {
 public:
-  FusedLinear(KernelBuilder &b, mamba::FusedLinearOp op, const Target &target)
+  FusedLinear(KernelBuilder &b, mamba::FusedLinearOp op, const Target &target,
+              BitSums how)
       : b(b), op(op), target(target) {
     k = cast<RankedTensorType>(op.getX().getType()).getDimSize(1);
     n = cast<RankedTensorType>(op.getY().getType()).getDimSize(1);
     binary = isa<mamba::BitsType>(op.getWeight().getType());
     quantised = op.getActivationBits() < 32;
     extent = op.getRows() ? plan::Dim::rows : plan::Dim::tokens;
+    if (binary && quantised)
+      sums = how != BitSums::automatic
+                 ? how
+                 : chooseBitSums(target, n, op.getActivationBits());
   }
 
   void emit();
@@ -36,11 +46,14 @@ private:
              body);
 
   // Matmul.
+  void emitLookupPhases();
   void emitMatmul(Val rowTile, ArrayRef<Val> tokens);
   Vals emitIntegerSums(Val rowTile, ArrayRef<Val> tokens);
+  Val scaleSum(Val sum, Val rowTile, Val t);
   Vals emitFloatSums(Val rowTile, ArrayRef<Val> tokens);
   Vals emitDenseSums(Val rowTile, ArrayRef<Val> tokens);
   Val addZeros(Val sum, Val rowTile, function_ref<Val(Val column)> term);
+  void emitEpilogue(ArrayRef<Val> sums, Val rowTile, ArrayRef<Val> tokens);
   void emitEpilogue(Val sum, Val rowTile, Val t, int64_t rows);
 
   KernelBuilder &b;
@@ -49,6 +62,7 @@ private:
   int64_t k, n;
   bool binary, quantised;
   plan::Dim extent;
+  BitSums sums = BitSums::masks;
 };
 } // namespace
 
@@ -58,6 +72,8 @@ void FusedLinear::emit() {
     b.phase("prologue", {{extent}},
             [&](ArrayRef<Val> tile) { emitPrologue(tile[0]); });
 
+  if (sums == BitSums::lookup)
+    return emitLookupPhases();
   int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
   // As many tokens as there are registers for their accumulators.
   int64_t block = quantised ? 4 : target.vectorRegisters / 8;
@@ -193,11 +209,61 @@ void FusedLinear::emitQuantise(Val t, Val largest,
 // Matmul
 //===--------------------------------------------------------------------===//
 
+/// The tables, then the product with the tokens of a tile's tables innermost:
+/// what is unpacked of the bits, and a block's tables, stay in the nearest
+/// cache.
+void FusedLinear::emitLookupPhases() {
+  LookupSums lookup(b, target, op.getActivationBits(), k);
+  auto tokensFrom = [&](Val first) {
+    return min(first + kTableTokens, b.extent(extent)) - first;
+  };
+  int64_t blocks = llvm::divideCeilSigned(k, 32);
+  b.phase("tables", {{extent}, {plan::Dim::none, blocks, kTableBlocks}},
+          [&](ArrayRef<Val> tile) {
+            Val t = tile[0], first = t / kTableTokens * kTableTokens;
+            Val tokens = tokensFrom(first), block = tile[1] * kTableBlocks;
+            b.loop(block, min(block + kTableBlocks, blocks), 1, [&](Val i) {
+              lookup.emitTables(b.buffer("digits"), t, i, b.buffer("tables"),
+                                first, tokens);
+            });
+          });
+
+  int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
+  b.phase("matmul",
+          {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, kRowTiles}},
+          [&](ArrayRef<Val> tile) {
+            Val first = tile[0] * kTableTokens, tokens = tokensFrom(first);
+            Val row = tile[1] * kRowTiles;
+            Val rows = min(row + kRowTiles, rowTiles) - row;
+            Val bits = b.buffer("weight"), tables = b.buffer("tables");
+            auto finish = [&](Val sum, Val rowTile, Val t) {
+              emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
+            };
+            b.when(
+                tokens == 1,
+                [&] {
+                  b.loop(row, row + rows, 1, [&](Val rowTile) {
+                    finish(lookup.emitToken(bits, rowTile, tables, first),
+                           rowTile, first);
+                  });
+                },
+                [&] {
+                  lookup.emitTokens(bits, row, rows, kRowTiles, tables, first,
+                                    tokens, kTableTokens, finish);
+                });
+          });
+}
+
 /// One row tile of some tokens, with the epilogue.
 void FusedLinear::emitMatmul(Val rowTile, ArrayRef<Val> tokens) {
-  Vals sums = !binary     ? emitDenseSums(rowTile, tokens)
-              : quantised ? emitIntegerSums(rowTile, tokens)
-                          : emitFloatSums(rowTile, tokens);
+  emitEpilogue(!binary     ? emitDenseSums(rowTile, tokens)
+               : quantised ? emitIntegerSums(rowTile, tokens)
+                           : emitFloatSums(rowTile, tokens),
+               rowTile, tokens);
+}
+
+void FusedLinear::emitEpilogue(ArrayRef<Val> sums, Val rowTile,
+                               ArrayRef<Val> tokens) {
   auto epilogue = [&](int64_t rows) {
     for (auto [sum, t] : llvm::zip(sums, tokens))
       emitEpilogue(sum, rowTile, t, rows);
@@ -210,30 +276,35 @@ void FusedLinear::emitMatmul(Val rowTile, ArrayRef<Val> tokens) {
         [&] { epilogue(n % kTileRows); });
 }
 
-/// scale · Σ sign · q; the sum in int32, exact.
 Vals FusedLinear::emitIntegerSums(Val rowTile, ArrayRef<Val> tokens) {
+  Val bits = b.buffer("weight"), digits = b.buffer("digits");
+  Vals totals =
+      sums == BitSums::dots
+          ? emitBitSumsByDots(b, target, bits, rowTile, digits, tokens)
+          : emitBitSumsByMasks(b, bits, rowTile, digits, tokens);
+  for (auto [sum, t] : llvm::zip(totals, tokens))
+    sum = scaleSum(sum, rowTile, t);
+  return totals;
+}
+
+/// scale · Σ sign · q; the sum in int32, exact. A bit says 1 or 0 for a sign of
+/// 1 or -1.
+Val FusedLinear::scaleSum(Val sum, Val rowTile, Val t) {
   Val digits = b.buffer("digits");
-  Vals sums =
-      cpu::emitBitSums(b, target, b.buffer("weight"), rowTile, digits, tokens);
-  for (auto [sum, token] : llvm::zip(sums, tokens)) {
-    Val t = token;
-    // A bit says 1 or 0 for a sign of 1 or -1.
-    Val exact = (sum << 1) - b.load(b.buffer("qsum"), {t});
-    exact = addZeros(exact, rowTile, [&](Val column) {
-      Val q = b.toInteger(b.load(digits, {t, 0, column}), 32);
-      if (op.getActivationBits() == 16)
-        q = q + (b.toInteger(b.load(digits, {t, 1, column}), 32) << 8);
-      return q;
-    });
-    sum = b.toF32(exact) * b.load(b.buffer("scale"), {t});
-  }
-  return sums;
+  Val exact = (sum << 1) - b.load(b.buffer("qsum"), {t});
+  exact = addZeros(exact, rowTile, [&](Val column) {
+    Val q = b.toInteger(b.load(digits, {t, 0, column}), 32);
+    if (op.getActivationBits() == 16)
+      q = q + (b.toInteger(b.load(digits, {t, 1, column}), 32) << 8);
+    return q;
+  });
+  return b.toF32(exact) * b.load(b.buffer("scale"), {t});
 }
 
 /// Σ sign · v.
 Vals FusedLinear::emitFloatSums(Val rowTile, ArrayRef<Val> tokens) {
   Val v = b.buffer("v");
-  Vals sums = cpu::emitSignedSums(b, b.buffer("weight"), rowTile, v, k, tokens);
+  Vals sums = emitSignedSums(b, b.buffer("weight"), rowTile, v, k, tokens);
   for (auto [sum, token] : llvm::zip(sums, tokens)) {
     Val t = token;
     sum = addZeros(sum, rowTile,
@@ -307,6 +378,6 @@ void FusedLinear::emitEpilogue(Val sum, Val rowTile, Val t, int64_t rows) {
 }
 
 void cpu::emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
-                          const Target &target) {
-  FusedLinear(b, op, target).emit();
+                          const Target &target, BitSums how) {
+  FusedLinear(b, op, target, how).emit();
 }

@@ -9,10 +9,14 @@
 using namespace mlir;
 using namespace mambit;
 
-FailureOr<SmallVector<Phase>>
-cpu::emitKernel(plan::KernelOp kernel, const Target &target, ModuleOp module) {
+FailureOr<SmallVector<Phase>> cpu::emitKernel(plan::KernelOp kernel,
+                                              const Target &target,
+                                              ModuleOp module, BitSums how) {
   if (failed(verifyLayouts(kernel)))
     return failure();
+  if (!supports(target, how))
+    return kernel.emitOpError("cannot make sums of bits by ")
+           << stringify(how) << ", which target " << target.name << " lacks";
   KernelBuilder b(module, kernel);
   LogicalResult emitted =
       llvm::TypeSwitch<Operation *, LogicalResult>(kernel.getFusedOp())
@@ -21,7 +25,7 @@ cpu::emitKernel(plan::KernelOp kernel, const Target &target, ModuleOp module) {
             return success();
           })
           .Case([&](mamba::FusedLinearOp op) {
-            emitFusedLinear(b, op, target);
+            emitFusedLinear(b, op, target, how);
             return success();
           })
           .Case([&](mamba::ScanOp op) {

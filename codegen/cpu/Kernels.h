@@ -18,29 +18,36 @@ namespace mambit::cpu {
 
 /// Emits the phases of `kernel` at the end of `module`.
 mlir::FailureOr<llvm::SmallVector<Phase>>
-emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module);
+emitKernel(plan::KernelOp kernel, const Target &target, mlir::ModuleOp module,
+           BitSums how = BitSums::automatic);
 
 /// One phase, "gather": a token a tile.
 void emitEmbedding(KernelBuilder &b, mamba::EmbeddingOp op);
 
-/// Two phases. "prologue", a token a tile, makes the activations that the
-/// product is of: normalised, weighted, quantised. It is left out if they are
-/// the input itself. "matmul" makes some row tiles of some tokens a tile.
+/// "prologue", a token a tile, makes the activations that the product is of:
+/// normalised, weighted, quantised. It is left out if they are the input
+/// itself. "tables" makes the tables of sums where the product looks them up.
+/// "matmul" makes some row tiles of some tokens a tile.
 void emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
-                     const Target &target);
+                     const Target &target, BitSums how);
 
 /// Two phases. "conv", some channels of a sequence a tile, makes the inputs of
 /// the recurrence; "recurrence" is a head of a sequence a tile.
 void emitScan(KernelBuilder &b, mamba::ScanOp op);
 
-/// Of one row tile and some tokens, Σ_k bit[row][k] · q[token][k] in int32, a
-/// lane a row, as the target does it best. `digits` is as the signature says.
-Vals emitBitSums(KernelBuilder &b, const Target &target, Val bits, Val rowTile,
-                 Val digits, llvm::ArrayRef<Val> tokens);
+/// The fastest way for a product of `rows` rows, by a model of its cost.
+BitSums chooseBitSums(const Target &target, int64_t rows,
+                      int64_t activationBits);
 
-/// The same by means that every target has.
-Vals emitPortableBitSums(KernelBuilder &b, Val bits, Val rowTile, Val digits,
-                         llvm::ArrayRef<Val> tokens);
+/// Whether a target has the instructions.
+bool supports(const Target &target, BitSums how);
+
+/// Of one row tile and some tokens, Σ_k bit[row][k] · q[token][k] in int32, a
+/// lane a row. `digits` is as the signature says.
+Vals emitBitSumsByDots(KernelBuilder &b, const Target &target, Val bits,
+                       Val rowTile, Val digits, llvm::ArrayRef<Val> tokens);
+Vals emitBitSumsByMasks(KernelBuilder &b, Val bits, Val rowTile, Val digits,
+                        llvm::ArrayRef<Val> tokens);
 
 /// Of one row tile and some tokens, Σ_k ±v[token][k] in f32, + where the bit is
 /// set. The order of the sum does not depend on the tokens.

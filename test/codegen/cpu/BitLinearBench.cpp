@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===--------------------------------------------------------------------===//
 //
-// Prints the rate of a 10576 x 2560 product on one thread:
-// mambit-codegen-bench.
+// Prints the rates of a 10576 x 2560 product on one thread, by each way to make
+// its sums: mambit-codegen-bench.
 //
 //===--------------------------------------------------------------------===//
 
 #include "CompiledKernel.h"
+
+#include "codegen/cpu/Kernels.h"
 
 #include <cstdio>
 #include <ctime>
@@ -26,33 +28,39 @@ int main() {
     sign = random.integer(0, 1) * 2 - 1;
   PackedSigns packed(signs, n, k);
   std::vector<float> x = random.reals(most * k, -1, 1), y(most * n);
-  for (const Target &target : getHostTargets())
-    for (int64_t bits : {8, 16, 32}) {
-      std::string types = "(tensor<?x2560xf32>, !mamba.bits<10576x2560, "
-                          "#mamba.bit_tile<rows = 16>>) -> tensor<?x10576xf32>";
-      CompiledKernel kernel(
-          "%x: tensor<?x2560xf32>, %w: !mamba.bits<10576x2560, "
-          "#mamba.bit_tile<rows = 16>>",
-          "%y = mamba.fused_linear %x, %w {activation_bits = " +
-              std::to_string(bits) + " : i64} : " + types,
-          target);
-      for (int64_t tokens : {1, 4, 64}) {
-        std::map<std::string, void *> buffers = {
-            {"x", x.data()},
-            {"weight", packed.bits.data()},
-            {"weight.zeros", packed.zeros.data()},
-            {"y", y.data()}};
+  auto measure = [&](const Target &target, int64_t bits, BitSums how) {
+    std::string types = "(tensor<?x2560xf32>, !mamba.bits<10576x2560, "
+                        "#mamba.bit_tile<rows = 16>>) -> tensor<?x10576xf32>";
+    CompiledKernel kernel("%x: tensor<?x2560xf32>, %w: !mamba.bits<10576x2560, "
+                          "#mamba.bit_tile<rows = 16>>",
+                          "%y = mamba.fused_linear %x, %w {activation_bits = " +
+                              std::to_string(bits) + " : i64} : " + types,
+                          target, 0, {"", how});
+    for (int64_t tokens : {1, 4, 64}) {
+      std::map<std::string, void *> buffers = {
+          {"x", x.data()},
+          {"weight", packed.bits.data()},
+          {"weight.zeros", packed.zeros.data()},
+          {"y", y.data()}};
+      kernel.run(buffers, {tokens});
+      int runs = 0;
+      double begin = seconds(), end;
+      do {
         kernel.run(buffers, {tokens});
-        int runs = 0;
-        double begin = seconds(), end;
-        do {
-          kernel.run(buffers, {tokens});
-          ++runs;
-          end = seconds();
-        } while (end - begin < 0.5);
-        double macs = double(n) * k * tokens * runs;
-        printf("%-16s %2d bits %2d tokens %7.1f GMAC/s\n", target.name.c_str(),
-               int(bits), int(tokens), macs / (end - begin) * 1e-9);
-      }
+        ++runs;
+        end = seconds();
+      } while (end - begin < 0.5);
+      double macs = double(n) * k * tokens * runs;
+      printf("%-16s %-6s %2d bits %2d tokens %7.1f GMAC/s\n",
+             target.name.c_str(), stringify(how).data(), int(bits), int(tokens),
+             macs / (end - begin) * 1e-9);
     }
+  };
+  for (const Target &target : getHostTargets()) {
+    for (BitSums how : {BitSums::masks, BitSums::dots, BitSums::lookup})
+      for (int64_t bits : {8, 16})
+        if (cpu::supports(target, how))
+          measure(target, bits, how);
+    measure(target, 32, BitSums::automatic);
+  }
 }

@@ -62,7 +62,8 @@ LoadedImage::Entry LoadedImage::find(const std::string &symbol) const {
 
 CompiledKernel::CompiledKernel(const std::string &arguments,
                                const std::string &op, const Target &target,
-                               int64_t slotBytes) {
+                               int64_t slotBytes,
+                               const CodegenOptions &options) {
   mlir::DialectRegistry registry;
   registerCodegenDialects(registry);
   context = std::make_unique<mlir::MLIRContext>(registry);
@@ -97,7 +98,7 @@ CompiledKernel::CompiledKernel(const std::string &arguments,
   if (failed(module->verify()))
     fail("not a kernel");
 
-  auto compiled = compileKernels(*module, target);
+  auto compiled = compileKernels(*module, target, options);
   if (failed(compiled))
     fail("cannot compile\n" + text);
   code = std::move(*compiled);

@@ -36,7 +36,8 @@ class CompiledKernel {
 public:
   /// `op` is the text of the operation, its operands the `arguments`.
   CompiledKernel(const std::string &arguments, const std::string &op,
-                 const Target &target, int64_t slotBytes = 0);
+                 const Target &target, int64_t slotBytes = 0,
+                 const CodegenOptions &options = {});
 
   struct Extents {
     int64_t tokens = 0, sequences = 0, rows = 0;

@@ -10,6 +10,7 @@
 
 #include "CompiledKernel.h"
 
+#include "codegen/cpu/Kernels.h"
 #include "runtime/artifact/Half.h"
 
 #include <gtest/gtest.h>
@@ -76,7 +77,8 @@ static std::string packedOf(int64_t a) {
   return "tensor<?x" + std::to_string(a) + "xf32>";
 }
 
-static CompiledKernel compile(const Case &c, const Target &target) {
+static CompiledKernel compile(const Case &c, const Target &target,
+                              BitSums how = BitSums::automatic) {
   std::string shape = std::to_string(c.n) + "x" + std::to_string(c.k);
   std::string weight =
       c.weight == "bits"
@@ -108,7 +110,7 @@ static CompiledKernel compile(const Case &c, const Target &target) {
                         "%y = mamba.fused_linear " + operands + " " +
                             attributes + " : (" + types + ") -> " +
                             packedOf(c.n),
-                        target);
+                        target, 0, {"", how});
 }
 
 /// Runs a kernel on the data; the weights laid out as it wants them.
@@ -247,7 +249,7 @@ static std::string describe(const Case &c) {
 /// Some numbers of tokens, tiles in both orders, and each token on its own:
 /// all must give the same bits.
 static void testKernel(CompiledKernel &kernel, const Case &c, unsigned seed) {
-  for (int64_t tokens : {1, 3, 9}) {
+  for (int64_t tokens : {1, 3, 9, 17}) {
     Data d(c, tokens, seed);
     run(kernel, c, d);
     check(kernel, c, d);
@@ -271,18 +273,32 @@ static void testKernel(CompiledKernel &kernel, const Case &c, unsigned seed) {
   }
 }
 
+/// Calls body(target, how) for all ways that the targets have to sum.
+template <typename Body>
+static void forAllWays(const Body &body) {
+  for (const Target &target : getHostTargets())
+    for (BitSums how : {BitSums::masks, BitSums::dots, BitSums::lookup})
+      if (cpu::supports(target, how) && !testing::Test::HasFatalFailure()) {
+        SCOPED_TRACE(target.name + " " + stringify(how).str());
+        body(target, how);
+      }
+}
+
 static void testCase(Case c, std::initializer_list<double> zeros,
                      unsigned seed = 1) {
-  for (const Target &target : getHostTargets()) {
-    CompiledKernel kernel = compile(c, target);
+  forAllWays([&](const Target &target, BitSums how) {
+    bool matters = c.weight == "bits" && c.activationBits < 32;
+    if (!matters && how != BitSums::masks)
+      return;
+    CompiledKernel kernel = compile(c, target, how);
     for (double part : zeros) {
       c.zeros = part;
-      SCOPED_TRACE(target.name + " " + describe(c));
+      SCOPED_TRACE(describe(c));
       testKernel(kernel, c, seed);
       if (testing::Test::HasFatalFailure())
         return;
     }
-  }
+  });
 }
 
 TEST(FusedLinear, ExactSumsAtOddShapes) {
@@ -294,20 +310,22 @@ TEST(FusedLinear, ExactSumsAtOddShapes) {
 
 TEST(FusedLinear, LargestSums) {
   // All products of one sign and size: partial sums at their limits.
-  for (int64_t bits : {8, 16})
-    for (const Target &target : getHostTargets()) {
-      SCOPED_TRACE(target.name);
-      Case c{16, 2080, bits};
-      CompiledKernel kernel = compile(c, target);
-      Data d(c, 5, 1);
-      for (float value : {-1.0f, 1.0f})
-        for (int sign : {-1, 1}) {
-          std::fill(d.x.begin(), d.x.end(), value);
-          std::fill(d.signs.begin(), d.signs.end(), sign);
-          run(kernel, c, d);
-          check(kernel, c, d);
+  for (int64_t k : {2080, 8416, 16672})
+    for (int64_t bits : {8, 16})
+      forAllWays([&](const Target &target, BitSums how) {
+        Case c{16, k, bits};
+        CompiledKernel kernel = compile(c, target, how);
+        for (int64_t tokens : {1, 5}) {
+          Data d(c, tokens, 1);
+          for (float value : {-1.0f, 1.0f})
+            for (int sign : {-1, 1}) {
+              std::fill(d.x.begin(), d.x.end(), value);
+              std::fill(d.signs.begin(), d.signs.end(), sign);
+              run(kernel, c, d);
+              check(kernel, c, d);
+            }
         }
-    }
+      });
 }
 
 TEST(FusedLinear, ActivationsWithoutAScale) {
