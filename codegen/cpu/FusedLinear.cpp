@@ -229,29 +229,28 @@ void FusedLinear::emitLookupPhases() {
           });
 
   int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
-  b.phase("matmul",
-          {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, kRowTiles}},
-          [&](ArrayRef<Val> tile) {
-            Val first = tile[0] * kTableTokens, tokens = tokensFrom(first);
-            Val row = tile[1] * kRowTiles;
-            Val rows = min(row + kRowTiles, rowTiles) - row;
-            Val bits = b.buffer("weight"), tables = b.buffer("tables");
-            auto finish = [&](Val sum, Val rowTile, Val t) {
-              emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
-            };
-            b.when(
-                tokens == 1,
-                [&] {
-                  b.loop(row, row + rows, 1, [&](Val rowTile) {
-                    finish(lookup.emitToken(bits, rowTile, tables, first),
-                           rowTile, first);
-                  });
-                },
-                [&] {
-                  lookup.emitTokens(bits, row, rows, kRowTiles, tables, first,
-                                    tokens, kTableTokens, finish);
-                });
-          });
+  auto finish = [&](Val sum, Val rowTile, Val t) {
+    emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
+  };
+  b.phase(
+      "matmul_one", {{plan::Dim::none, rowTiles}},
+      [&](ArrayRef<Val> tile) {
+        Val sum = lookup.emitToken(b.buffer("weight"), tile[0],
+                                   b.buffer("tables"), b.index(0));
+        finish(sum, tile[0], b.index(0));
+      },
+      Condition::between(extent, 1, 1));
+  b.phase(
+      "matmul_many",
+      {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, kRowTiles}},
+      [&](ArrayRef<Val> tile) {
+        Val first = tile[0] * kTableTokens, row = tile[1] * kRowTiles;
+        Val rows = min(row + kRowTiles, rowTiles) - row;
+        lookup.emitTokens(b.buffer("weight"), row, rows, kRowTiles,
+                          b.buffer("tables"), first, tokensFrom(first),
+                          kTableTokens, finish);
+      },
+      Condition::moreThan(extent, 1));
 }
 
 /// One row tile of some tokens, with the epilogue.

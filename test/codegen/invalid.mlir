@@ -1,7 +1,7 @@
 // RUN: echo 'module {}' | not mambit-opt --emit-kernels=target=vax 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: mambit-opt %s --emit-kernels --split-input-file --verify-diagnostics
 
-// TARGET: error: unknown target 'vax', expected one of: x86-64-v4-vnni, x86-64-v4, x86-64-v3
+// TARGET: error: unknown target 'vax', expected one of: x86-64-v4-vbmi, x86-64-v4-vnni, x86-64-v4, x86-64-v3
 
 // expected-error@+1 {{cannot read a row-major weight of 'tensor<4x8xf32>'; expected #mamba.interleave}}
 plan.kernel @row_major params [

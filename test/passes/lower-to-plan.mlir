@@ -43,6 +43,7 @@ func.func private @embed(%0: tensor<?xi32>, %1: !e) -> !x {
 // CHECK-NEXT:   <"shift_weight" read tensor<6xf32>, 24 + 0 * none>,
 // CHECK-NEXT:   <"y" write tensor<22xf32>, 0 + 88 * tokens>,
 // CHECK-NEXT:   <"digits" read_write tensor<2x32xi8>, 0 + 64 * tokens>,
+// CHECK-NEXT:   <"tables" read_write tensor<384xi8>, 0 + 384 * tokens>,
 // CHECK-NEXT:   <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
 // CHECK-NEXT:   <"qsum" read_write tensor<i32>, 0 + 4 * tokens>,
 // CHECK-NEXT:   <"tau" read_write tensor<f32>, 0 + 4 * tokens>] {
@@ -103,10 +104,11 @@ func.func private @head(%0: !x, %1: !e, %2: tensor<?xi32>) -> tensor<?x9xf32> {
 // CHECK-NEXT:   %[[NORM:.*]] = plan.get_weight @m::@norm : tensor<6xf32>
 // CHECK-NEXT:   %[[P:.*]] = plan.buffer "y" size 8800
 // CHECK-NEXT:   %[[DIGITS:.*]] = plan.buffer "digits" size 6400
+// CHECK-NEXT:   %[[TABLES:.*]] = plan.buffer "tables" size 38400
 // CHECK-NEXT:   %[[SCALE:.*]] = plan.buffer "scale" size 400
 // CHECK-NEXT:   %[[QSUM:.*]] = plan.buffer "qsum" size 400
 // CHECK-NEXT:   %[[TAU:.*]] = plan.buffer "tau" size 400
-// CHECK-NEXT:   plan.launch @project(%[[X0]], %[[BITS]], %[[ZEROS]], %[[NORM]], %[[NORM]], %[[P]], %[[DIGITS]], %[[SCALE]], %[[QSUM]], %[[TAU]])
+// CHECK-NEXT:   plan.launch @project(%[[X0]], %[[BITS]], %[[ZEROS]], %[[NORM]], %[[NORM]], %[[P]], %[[DIGITS]], %[[TABLES]], %[[SCALE]], %[[QSUM]], %[[TAU]])
 // CHECK:        %[[X1:.*]] = plan.buffer "y" size 2400
 // CHECK:        %[[TICKETS:.*]] = plan.get_state @tickets
 // CHECK:        plan.launch @scan(%[[P]], %[[CONV]], %[[SSM]], %{{.*}}, %[[OFFSETS]], %[[SLOTS]], %[[X1]], {{.*}}, %[[TICKETS]])

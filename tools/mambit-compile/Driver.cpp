@@ -132,6 +132,7 @@ static std::vector<std::string> flagsOf(const DriverOptions &options) {
   };
   return {"--target=" + options.targets,
           "--activation-bits=" + std::to_string(options.activationBits),
+          "--bit-sums=" + stringify(options.bitSums).str(),
           "--dense-type=" + denseType(),
           "--matmul-strategy=" + strategy(),
           "--max-tokens=" + std::to_string(*options.maxTokens),
@@ -177,6 +178,7 @@ int mambit::compileCheckpoint(DriverOptions options) {
   CodegenOptions codegen;
   codegen.matmulStrategy = options.matmulStrategy;
   codegen.dumpTo = options.dumpTo;
+  codegen.bitSums = options.bitSums;
   codegen.ptxas = options.ptxas;
   mlir::FailureOr<artifact::Draft> draft =
       makeSkeleton(*module, targets, codegen);

@@ -6,6 +6,7 @@
 #define MAMBIT_TOOLS_MAMBITCOMPILE_DRIVER_H
 
 #include "codegen/Options.h"
+#include "codegen/Targets.h"
 #include "frontend/Import.h"
 
 #include <optional>
@@ -22,6 +23,7 @@ struct DriverOptions {
   std::string output;  // file; empty: standard output, for IR alone
   std::string targets; // names, separated by commas
   int activationBits = 16;
+  BitSums bitSums = BitSums::automatic;
   DenseType denseType = DenseType::asStored;
   std::optional<int64_t> maxTokens; // absent: as suits the targets
   int64_t maxSequences = 64;

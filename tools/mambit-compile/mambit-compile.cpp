@@ -49,6 +49,17 @@ static cl::opt<int> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));
+static cl::opt<BitSums> bitSums(
+    "bit-sums", cl::cat(category), cl::init(BitSums::automatic),
+    cl::desc("How CPUs sum the activations that bits select:"),
+    cl::values(clEnumValN(BitSums::automatic, "auto",
+                          "the fastest, by a model of the cost (default)"),
+               clEnumValN(BitSums::masks, "masks",
+                          "a mask a column; every CPU can"),
+               clEnumValN(BitSums::dots, "dots",
+                          "dot products of bytes with the bits"),
+               clEnumValN(BitSums::lookup, "lookup",
+                          "tables of the sums of four columns")));
 static cl::opt<DenseType> denseType(
     "dense-type", cl::cat(category), cl::init(DenseType::asStored),
     cl::desc("Type of the embedding, lm_head and dense projections:"),
@@ -110,6 +121,7 @@ int main(int argc, char **argv) {
   options.output = output;
   options.targets = targets;
   options.activationBits = activationBits;
+  options.bitSums = bitSums;
   // Official checkpoints are stored in f32, twice what the embedding needs.
   options.denseType = !config.empty() && denseType.getNumOccurrences() == 0
                           ? DenseType::f16

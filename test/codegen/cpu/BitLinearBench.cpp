@@ -35,7 +35,7 @@ int main() {
                           "#mamba.bit_tile<rows = 16>>",
                           "%y = mamba.fused_linear %x, %w {activation_bits = " +
                               std::to_string(bits) + " : i64} : " + types,
-                          target, 0, {"", how});
+                          target, 0, summingBy(how));
     for (int64_t tokens : {1, 4, 64}) {
       std::map<std::string, void *> buffers = {
           {"x", x.data()},

@@ -106,11 +106,18 @@ CompiledKernel::CompiledKernel(const std::string &arguments,
 }
 
 static int64_t getTiles(const Phase &phase, const int64_t *extents) {
+  auto extentOf = [&](plan::Dim dim) {
+    return dim == plan::Dim::none ? 0
+                                  : extents[int(dim) - int(plan::Dim::tokens)];
+  };
+  const Condition &when = phase.condition;
+  int64_t number = extentOf(when.dim) - extentOf(when.less);
+  if (number < when.low || number > when.high)
+    return 0;
   int64_t tiles = 1;
   for (const GridTerm &term : phase.grid) {
-    int64_t extent = term.dim == plan::Dim::none
-                         ? term.extent
-                         : extents[int(term.dim) - int(plan::Dim::tokens)];
+    int64_t extent =
+        term.dim == plan::Dim::none ? term.extent : extentOf(term.dim);
     tiles *= (extent + term.divisor - 1) / term.divisor;
   }
   return tiles;

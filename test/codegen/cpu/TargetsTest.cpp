@@ -20,8 +20,9 @@ TEST(Targets, UnknownNameListsTheKnown) {
   llvm::Expected<const Target *> target = lookupTarget("sparc");
   ASSERT_FALSE(bool(target));
   EXPECT_EQ(llvm::toString(target.takeError()),
-            "unknown target 'sparc', expected one of: x86-64-v4-vnni, "
-            "x86-64-v4, x86-64-v3, sm_121, sm_120, sm_103, sm_100, sm_90a, "
+            "unknown target 'sparc', expected one of: x86-64-v4-vbmi, "
+            "x86-64-v4-vnni, x86-64-v4, x86-64-v3, sm_121, sm_120, sm_103, "
+            "sm_100, sm_90a, "
             "sm_90, sm_89, sm_86, sm_80");
 }
 

@@ -1,0 +1,47 @@
+// The ways to sum the activations that bits select, each alone.
+
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v3 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V3
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V4
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,VBMI
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=dots" --canonicalize --cse | FileCheck %s --check-prefix=DOTS
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=masks" --canonicalize --cse | FileCheck %s --check-prefix=MASKS --implicit-check-not=call_intrinsic
+
+// Eight tables a block of 32 columns, of 16 sums in three digits of 6 bits.
+
+// LOOKUP-LABEL: func.func private @linear_tables(
+// LOOKUP-SAME:      attributes {grid = "tokens, 2 / 16"}
+// LOOKUP-COUNT-24:  arith.trunci {{.*}} : vector<16xi32> to vector<16xi8>
+// LOOKUP-NOT:       arith.trunci {{.*}} : vector<16xi32>
+
+// One token keeps its sums in registers; more share what is unpacked.
+
+// LOOKUP-LABEL: func.func private @linear_matmul_one(
+// LOOKUP-SAME:      attributes {grid = "32", when = "1 <= tokens <= 1"}
+// V3-COUNT-24:      call_intrinsic "llvm.x86.avx2.pshuf.b"
+// V3:               call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
+// V4-COUNT-12:      call_intrinsic "llvm.x86.avx512.pshuf.b.512"
+// V4:               call_intrinsic "llvm.x86.avx512.pmaddubs.w.512"
+// VBMI:             call_intrinsic "llvm.x86.avx512.permvar.qi.512"
+// VBMI:             call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+// LOOKUP-LABEL: func.func private @linear_matmul_many(
+// LOOKUP-SAME:      attributes {grid = "tokens / 8, 32 / 4", when = "2 <= tokens"}
+
+// DOTS-NOT:     @linear_tables
+// DOTS-LABEL:   func.func private @linear_matmul(
+// DOTS:         call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+
+// MASKS-LABEL:  func.func private @linear_matmul(
+plan.kernel @linear params [
+    <"x" read tensor<40xf32>, 0 + 160 * tokens>,
+    <"weight" read !mamba.bits<512x40, #mamba.bit_tile<rows = 16>>, 4096 + 0 * none>,
+    <"weight.zeros" read tensor<512x40xi32, #plan.zeros<rows = 16>>, 132 + 0 * none>,
+    <"y" write tensor<512xf32>, 0 + 2048 * tokens>,
+    <"digits" read_write tensor<2x64xi8>, 0 + 128 * tokens>,
+    <"tables" read_write tensor<768xi8>, 0 + 768 * tokens>,
+    <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
+    <"qsum" read_write tensor<i32>, 0 + 4 * tokens>] {
+^bb0(%x: tensor<?x40xf32>, %w: !mamba.bits<512x40, #mamba.bit_tile<rows = 16>>):
+  %y = mamba.fused_linear %x, %w {activation_bits = 16 : i64}
+     : (tensor<?x40xf32>, !mamba.bits<512x40, #mamba.bit_tile<rows = 16>>) -> tensor<?x512xf32>
+  plan.return %y : tensor<?x512xf32>
+}
