@@ -64,6 +64,15 @@ void LookupSums::emitTables(Val q, Val t, Val block, Val tables, Val first,
                             Val tokens) {
   int64_t planes = cast<MemRefType>(q.getType()).getDimSize(1);
   Type i32 = b.vector(b.getI32Type(), kEntries);
+  // Of every column alone, as vectors are not easily broadcast from.
+  Val columns = b.scratch(kBlockColumns, b.getI32Type(), llvm::Align(64));
+  for (int64_t half = 0; half < kHalves; ++half) {
+    Val column = block * kBlockColumns + 16 * half;
+    Val x = b.toInteger(b.load(q, {t, 0, column}, 16), 32);
+    if (planes == 2)
+      x = x + (b.toInteger(b.load(q, {t, 1, column}, 16), 32) << 8);
+    b.store(x, columns, {16 * half});
+  }
   Vals selected;
   for (int bit = 0; bit < 4; ++bit) {
     SmallVector<int32_t> mask;
@@ -72,21 +81,18 @@ void LookupSums::emitTables(Val q, Val t, Val block, Val tables, Val first,
     selected.push_back(b.lanes(mask));
   }
   Val at = getTable(block, t - first, tokens);
-  Val mask = b.constant(i32, (1 << digitBits) - 1);
   for (int64_t half = 0; half < kHalves; ++half)
     for (int64_t j = 0; j < kTables; ++j) {
       Val sums = b.constant(i32, double(offset));
-      for (int64_t bit = 0; bit < 4; ++bit) {
-        Val column = block * kBlockColumns + (16 * half + 4 * bit + j);
-        Val x = b.toInteger(b.load(q, {t, 0, column}), 32);
-        if (planes == 2)
-          x = x + (b.toInteger(b.load(q, {t, 1, column}), 32) << 8);
-        sums = sums + (b.broadcast(x) & selected[bit]);
-      }
-      for (int64_t digit = 0; digit < digits; ++digit)
+      for (int64_t bit = 0; bit < 4; ++bit)
+        sums = sums + (b.broadcast(b.load(columns, {16 * half + 4 * bit + j})) &
+                       selected[bit]);
+      for (int64_t digit = 0; digit < digits; ++digit) {
+        Val low = b.toInteger(sums >> (digit * digitBits), 8);
         b.store(
-            b.toInteger((sums >> (digit * digitBits)) & mask, 8), tables,
+            low & ((1 << digitBits) - 1), tables,
             {first, at + ((digit * kHalves + half) * kTables + j) * kEntries});
+      }
     }
 }
 

@@ -10,6 +10,8 @@ using namespace mambit;
 
 /// Channels, or heads, that a tile of the first phase has.
 static constexpr int64_t kChannels = 64;
+/// Tokens for which the state is read and written once.
+static constexpr int64_t kTokens = 4;
 
 namespace {
 class Scan {
@@ -30,6 +32,8 @@ private:
   void emitConv(const Sequence &sequence, Val channel, int64_t lanes);
   void emitSteps(const Sequence &sequence);
   void emitRecurrence(const Sequence &sequence, Val head);
+  void emitTokens(Val slot, Val head, Val p, int64_t lanes, Val first,
+                  int64_t count);
 
   KernelBuilder &b;
   mamba::ScanOp op;
@@ -121,40 +125,74 @@ void Scan::emitSteps(const Sequence &sequence) {
   });
 }
 
-/// The recurrence of one head over a sequence, some of its channels at a time,
-/// so that their state stays in the nearest cache.
+/// The recurrence of one head over a sequence, some of its channels at a time.
+/// Of several tokens at once the state is read and written once.
 void Scan::emitRecurrence(const Sequence &sequence, Val head) {
-  int64_t inner = heads * headdim, groups = op.getGroups();
-  Val xbc = b.buffer("xbc"), state = b.buffer("ssm_state");
-  Val bFirst = head / (heads / groups) * stateSize + inner;
-  Val cFirst = bFirst + groups * stateSize;
-  Val skip = b.load(b.buffer("D"), {head});
-
   b.chunks(headdim, [&](Val p, int64_t lanes) {
-    Val channel = head * headdim + p;
-    b.loop(sequence.begin, sequence.end, 1, [&](Val t) {
-      Val decay = b.load(b.buffer("decay"), {t, head});
-      Val x = b.load(xbc, {t, channel}, lanes);
-      Val dx = x * b.load(b.buffer("dt"), {t, head});
-      auto step = [&](Val i, Val sum) {
-        Val s = b.load(state, {sequence.slot, head, i, p}, lanes);
-        s = fma(dx, b.load(xbc, {t, bFirst + i}), s * decay);
-        b.store(s, state, {sequence.slot, head, i, p});
-        return fma(s, b.load(xbc, {t, cFirst + i}), sum);
-      };
-      // Even and odd parts of the state apart: two chains of sums.
-      Val zero = b.zeros(b.getF32Type(), lanes);
-      Vals sums = b.loop(0, stateSize - stateSize % 2, 2, {zero, zero},
-                         [&](Val i, ArrayRef<Val> acc) -> Vals {
-                           return {step(i, acc[0]), step(i + 1, acc[1])};
-                         });
-      if (stateSize % 2 != 0)
-        sums[0] = step(b.index(stateSize - 1), sums[0]);
-      Val y = fma(x, skip, sums[0] + sums[1]);
-      Val z = b.load(b.buffer("zxbcdt"), {t, channel}, lanes);
-      b.store(y * silu(z), b.buffer("y"), {t, channel});
+    Val begin = sequence.begin, end = sequence.end;
+    Val rest = end - (end - begin) % kTokens;
+    b.loop(begin, rest, kTokens, [&](Val t) {
+      emitTokens(sequence.slot, head, p, lanes, t, kTokens);
     });
+    b.loop(rest, end, 1,
+           [&](Val t) { emitTokens(sequence.slot, head, p, lanes, t, 1); });
   });
+}
+
+/// Some tokens of some channels. The two halves of the state make sums of their
+/// own, whatever the number of tokens.
+void Scan::emitTokens(Val slot, Val head, Val p, int64_t lanes, Val first,
+                      int64_t count) {
+  int64_t groups = op.getGroups();
+  Val xbc = b.buffer("xbc"), state = b.buffer("ssm_state");
+  Val bFirst = head / (heads / groups) * stateSize + heads * headdim;
+  Val cFirst = bFirst + groups * stateSize;
+  Val channel = head * headdim + p;
+  Vals tokens, decay, x, dx;
+  for (int64_t i = 0; i < count; ++i) {
+    Val t = first + i;
+    tokens.push_back(t);
+    decay.push_back(b.load(b.buffer("decay"), {t, head}));
+    x.push_back(b.load(xbc, {t, channel}, lanes));
+    dx.push_back(x[i] * b.load(b.buffer("dt"), {t, head}));
+  }
+  auto step = [&](Val i, MutableArrayRef<Val> sums) {
+    Val s = b.load(state, {slot, head, i, p}, lanes);
+    for (int64_t k = 0; k < count; ++k) {
+      s = fma(dx[k], b.load(xbc, {tokens[k], bFirst + i}), s * decay[k]);
+      sums[k] = fma(s, b.load(xbc, {tokens[k], cFirst + i}), sums[k]);
+    }
+    b.store(s, state, {slot, head, i, p});
+  };
+  int64_t half = stateSize / 2;
+  Vals sums(2 * count, b.zeros(b.getF32Type(), lanes));
+  if (count == 1) { // two chains of sums hide their latency
+    sums = b.loop(0, half, 1, sums, [&](Val i, ArrayRef<Val> carried) {
+      Vals next(carried);
+      step(i, MutableArrayRef(next).take_front());
+      step(i + half, MutableArrayRef(next).drop_front());
+      return next;
+    });
+  } else {
+    for (int64_t part = 0; part < 2; ++part) {
+      ArrayRef<Val> init = ArrayRef(sums).slice(part * count, count);
+      Vals total = b.loop(part * half, (part + 1) * half, 1, init,
+                          [&](Val i, ArrayRef<Val> carried) {
+                            Vals next(carried);
+                            step(i, next);
+                            return next;
+                          });
+      llvm::copy(total, sums.begin() + part * count);
+    }
+  }
+  if (stateSize % 2 != 0)
+    step(b.index(stateSize - 1), MutableArrayRef(sums).take_front(count));
+  Val skip = b.load(b.buffer("D"), {head});
+  for (int64_t k = 0; k < count; ++k) {
+    Val y = fma(x[k], skip, sums[k] + sums[count + k]);
+    Val z = b.load(b.buffer("zxbcdt"), {tokens[k], channel}, lanes);
+    b.store(y * silu(z), b.buffer("y"), {tokens[k], channel});
+  }
 }
 
 void cpu::emitScan(KernelBuilder &b, mamba::ScanOp op) { Scan(b, op).emit(); }

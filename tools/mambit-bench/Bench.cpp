@@ -215,12 +215,15 @@ std::vector<KernelTime> Bench::timeKernels(Batch &batch) {
       if (program.name()->str() != (piece.decode ? "decode" : "prefill"))
         continue;
       for (const artifact::Command *command : *program.commands())
-        if (auto place = places.find({p, command->kernel(), 0});
-            place != places.end()) {
+        if (auto first = places.lower_bound({p, command->kernel(), 0});
+            first != places.end() && first->first[0] == p &&
+            first->first[1] == command->kernel()) {
           Traffic traffic =
               trafficOf(model->artifact(), device, *command, extentsOf(piece));
-          kernels[place->second].bytes +=
-              traffic.necessary() + traffic.activations;
+          KernelTime &entry = kernels[first->second];
+          entry.bytes += traffic.necessary() + traffic.activations;
+          entry.necessary += traffic.necessary();
+          entry.macs += traffic.macs;
         }
     }
   return kernels;

@@ -23,7 +23,10 @@ struct KernelTime {
   std::string program, kernel, symbol;
   size_t launches = 0;
   double seconds = 0;
-  uint64_t bytes = 0; // weights, states and activations, in the first phase
+  // Of all phases of the kernel, given with the first.
+  uint64_t bytes = 0;     // weights, states and activations
+  uint64_t necessary = 0; // those that no cache can hold
+  uint64_t macs = 0;
 };
 
 /// Decoding a token of each of some sequences, or taking in prompts.

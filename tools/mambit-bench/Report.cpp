@@ -20,27 +20,41 @@ static std::string titleOf(const Measurement &measurement) {
          std::to_string(measurement.tokens / measurement.sequences);
 }
 
-/// A line a phase; the rate is the kernel's, all phases together.
-static void printKernels(const Measurement &measurement) {
-  double sum = 0;
-  std::map<std::string, double> seconds; // of all phases of a kernel
-  for (const KernelTime &kernel : measurement.kernels) {
-    sum += kernel.seconds;
+/// Seconds of all phases of a kernel.
+static std::map<std::string, double> timesByKernel(const Measurement &m) {
+  std::map<std::string, double> seconds;
+  for (const KernelTime &kernel : m.kernels)
     seconds[kernel.program + "/" + kernel.kernel] += kernel.seconds;
-  }
+  return seconds;
+}
+
+/// A line a phase; rates are the kernel's, all phases together.
+static void printKernels(const BenchResult &result,
+                         const Measurement &measurement) {
+  double sum = 0;
+  for (const KernelTime &kernel : measurement.kernels)
+    sum += kernel.seconds;
+  std::map<std::string, double> seconds = timesByKernel(measurement);
   std::printf("\n%s, time by kernel: %.1f us in all\n",
               titleOf(measurement).c_str(), sum * 1e6);
-  std::printf("  %10s %6s %8s %9s  %s\n", "us", "share", "launches", "GB/s",
-              "kernel");
+  std::printf("  %10s %6s %8s %9s %9s %6s  %s\n", "us", "share", "launches",
+              "GB/s", "GMAC/s", "floor", "kernel");
   for (const KernelTime &kernel : measurement.kernels) {
-    char rate[32] = "";
+    char rate[32] = "", products[32] = "", floor[32] = "";
     double all = seconds[kernel.program + "/" + kernel.kernel];
-    if (kernel.bytes && all > 0)
+    if (kernel.bytes && all > 0) {
       std::snprintf(rate, sizeof(rate), "%.1f",
                     double(kernel.bytes) / all * 1e-9);
-    std::printf("  %10.1f %5.1f%% %8zu %9s  %s\n", kernel.seconds * 1e6,
+      std::snprintf(floor, sizeof(floor), "%.1f%%",
+                    double(kernel.necessary) / result.readBandwidth / all *
+                        100);
+    }
+    if (kernel.macs && all > 0)
+      std::snprintf(products, sizeof(products), "%.1f",
+                    double(kernel.macs) / all * 1e-9);
+    std::printf("  %10.1f %5.1f%% %8zu %9s %9s %6s  %s\n", kernel.seconds * 1e6,
                 sum > 0 ? kernel.seconds / sum * 100 : 0, kernel.launches, rate,
-                kernel.symbol.c_str());
+                products, floor, kernel.symbol.c_str());
   }
 }
 
@@ -71,7 +85,7 @@ void tools::printText(const BenchResult &result, bool kernels) {
   }
   if (kernels)
     for (const Measurement &measurement : result.measurements)
-      printKernels(measurement);
+      printKernels(result, measurement);
 }
 
 void tools::printJson(const BenchResult &result) {
@@ -79,13 +93,25 @@ void tools::printJson(const BenchResult &result) {
   Json measurements = Json::array();
   for (const Measurement &m : result.measurements) {
     Json kernels = Json::array();
-    for (const KernelTime &kernel : m.kernels)
-      kernels.push_back({{"program", kernel.program},
-                         {"kernel", kernel.kernel},
-                         {"symbol", kernel.symbol},
-                         {"launches", kernel.launches},
-                         {"us", kernel.seconds * 1e6},
-                         {"bytes", kernel.bytes}});
+    std::map<std::string, double> seconds = timesByKernel(m);
+    for (const KernelTime &kernel : m.kernels) {
+      double all = seconds[kernel.program + "/" + kernel.kernel];
+      auto rate = [&](double amount) {
+        return all > 0 && kernel.bytes ? Json(amount / all) : Json();
+      };
+      kernels.push_back(
+          {{"program", kernel.program},
+           {"kernel", kernel.kernel},
+           {"symbol", kernel.symbol},
+           {"launches", kernel.launches},
+           {"us", kernel.seconds * 1e6},
+           {"bytes", kernel.bytes},
+           {"macs", kernel.macs},
+           {"bytes_per_second", rate(double(kernel.bytes))},
+           {"macs_per_second", rate(double(kernel.macs))},
+           {"percent_of_floor",
+            rate(double(kernel.necessary) / result.readBandwidth * 100)}});
+    }
     Json joules;
     if (m.joules)
       joules = *m.joules / double(m.tokens);

@@ -1,4 +1,4 @@
-//===- Traffic.cpp - bytes that a program moves ------------*- C++ -*-===//
+//===- Traffic.cpp - what a program moves and computes -----*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===-----------------------------------------------------------------===//
 
@@ -33,6 +33,28 @@ static uint64_t weightBytes(const artifact::Artifact &artifact,
   return std::min(bytes, row * uint64_t(extents.tokens));
 }
 
+/// Products of a linear: of all elements of its matrix, for each row of its
+/// result.
+static uint64_t countMacs(const artifact::Artifact &artifact,
+                          const artifact::Kernel &kernel,
+                          const artifact::Command &command,
+                          const Extents &extents) {
+  if (!kernel.op() || kernel.op()->str() != "mamba.fused_linear")
+    return 0;
+  uint64_t elements = 0, rows = 0;
+  for (unsigned i = 0; i < command.args()->size(); ++i) {
+    const artifact::Param &param = *kernel.params()->Get(i);
+    if (param.access() == Access::write)
+      rows = uint64_t(extentOf(param.dim(), extents, 0));
+    const artifact::Arg &arg = *command.args()->Get(i);
+    if (arg.kind() != ArgKind::weight || param.name()->str() != "weight")
+      continue;
+    const auto *shape = artifact.index().weights()->Get(arg.index())->shape();
+    elements = shape && shape->size() == 2 ? shape->Get(0) * shape->Get(1) : 0;
+  }
+  return elements * rows;
+}
+
 /// Calls weight(index, bytes) for every weight that a command reads, and counts
 /// the rest.
 template <typename Visit>
@@ -46,6 +68,7 @@ static Traffic countCommand(const artifact::Artifact &artifact,
   for (const artifact::Param *param : *kernel.params())
     if (param->dim() == artifact::Dim::rows && extents.rows == 0)
       return traffic;
+  traffic.macs = countMacs(artifact, kernel, command, extents);
   for (unsigned i = 0; i < command.args()->size(); ++i) {
     const artifact::Arg &arg = *command.args()->Get(i);
     const artifact::Param &param = *kernel.params()->Get(i);
@@ -58,8 +81,10 @@ static Traffic countCommand(const artifact::Artifact &artifact,
                         uint64_t(extents.sequences);
       break;
     case ArgKind::arena:
+      // Scratch does not leave the kernel.
+      if (param.access() == Access::read_write)
+        break;
       traffic.activations +=
-          timesMoved(param.access()) *
           (param.fixed_bytes() +
            param.bytes_per_dim() * uint64_t(extentOf(param.dim(), extents, 0)));
       break;

@@ -1,4 +1,4 @@
-//===- Traffic.h - bytes that a program moves --------------*- C++ -*-===//
+//===- Traffic.h - what a program moves and computes -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===-----------------------------------------------------------------===//
 
@@ -15,6 +15,7 @@ struct Traffic {
   uint64_t states = 0;      // read and written
   uint64_t logits = 0;      // written
   uint64_t activations = 0; // between kernels, which caches may hold
+  uint64_t macs = 0;        // products of linears
 
   /// What no cache can save.
   uint64_t necessary() const { return weights + states + logits; }
@@ -24,6 +25,7 @@ struct Traffic {
     states += other.states;
     logits += other.logits;
     activations += other.activations;
+    macs += other.macs;
     return *this;
   }
 };

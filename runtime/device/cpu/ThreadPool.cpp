@@ -23,8 +23,8 @@ using namespace mambit;
 
 namespace {
 
-/// Longer than a phase is uneven, shorter than a wasted millisecond.
-constexpr std::chrono::microseconds kSpin(200);
+/// What going to sleep and being woken costs, about.
+constexpr int32_t kLeastSpin = 4;
 
 void futex(const std::atomic<uint32_t> &word, int op, uint32_t value) {
   static_assert(sizeof(word) == sizeof(uint32_t), "the kernel reads the word");
@@ -41,14 +41,22 @@ void relax() {
 } // namespace
 
 void Signal::waitWhile(uint32_t old) {
-  auto end = std::chrono::steady_clock::now() + kSpin;
+  // Threads that change the length at once do no harm.
+  int32_t length = microseconds.load(std::memory_order_relaxed);
+  auto end =
+      std::chrono::steady_clock::now() + std::chrono::microseconds(length);
   do {
     for (int i = 0; i < 64; ++i) {
-      if (load() != old)
+      if (load() != old) {
+        if (length < kMostSpin)
+          microseconds.store(length + 1, std::memory_order_relaxed);
         return;
+      }
       relax();
     }
   } while (std::chrono::steady_clock::now() < end);
+  microseconds.store(std::max(length / 2, kLeastSpin),
+                     std::memory_order_relaxed);
 
   // Sequentially consistent with storeAndWake: either it sees the sleeper or
   // the sleeper sees its value.

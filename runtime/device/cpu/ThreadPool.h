@@ -16,7 +16,8 @@
 namespace mambit {
 
 /// A number that threads wait on: they spin for a moment, as the next step of a
-/// program is microseconds away, and then sleep in the kernel.
+/// program is microseconds away, and then sleep in the kernel. The moment gets
+/// shorter as often as it was in vain: then others need the processors.
 class Signal {
 public:
   uint32_t load() const { return value.load(std::memory_order_acquire); }
@@ -24,9 +25,13 @@ public:
   /// Returns once the value is not `old`.
   void waitWhile(uint32_t old);
 
+  /// Longer than a phase is uneven, shorter than a wasted millisecond.
+  static constexpr int32_t kMostSpin = 200;
+
 private:
   std::atomic<uint32_t> value{0};
   std::atomic<uint32_t> sleepers{0};
+  std::atomic<int32_t> microseconds{kMostSpin}; // to spin for
 };
 
 /// Half-open range of tiles.
