@@ -237,8 +237,15 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
 
   for (const Segment &segment : piece.segments)
     batch.sessions[segment.sequence]->torn = true;
-  if (!machine->run(program.index, extents, batch.stop, batch.times))
+  if (batch.observe) {
+    const auto &commands = *tables.programs()->Get(program.index)->commands();
+    for (size_t i = 0; i < commands.size(); ++i) {
+      machine->runCommand(program.index, i, extents);
+      batch.observe({program.index, i, extents, slots});
+    }
+  } else if (!machine->run(program.index, extents, batch.stop, batch.times)) {
     return false;
+  }
   uint64_t source = program.logits;
   for (const Segment &segment : piece.segments) {
     if (segment.rows == 0)

@@ -27,6 +27,13 @@ struct ModelOptions {
   bool weightChecksums = true;
 };
 
+/// A command that has just been run.
+struct Observation {
+  size_t program, command;
+  Extents extents;
+  std::vector<int32_t> slots; // of the sequences
+};
+
 /// A call of mambit_forward.
 struct Batch {
   std::vector<Session *> sessions; // of one model, each once
@@ -36,6 +43,8 @@ struct Batch {
   float *logits;
   std::function<bool()> stop;
   std::vector<PhaseTime> *times = nullptr; // of all phases, where wanted
+  /// If set, commands are run one by one, and this is called after each.
+  std::function<void(const Observation &)> observe;
 };
 
 /// An open artifact on a device. Knows no architecture: it runs the artifact's

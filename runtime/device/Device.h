@@ -62,6 +62,12 @@ public:
                    const std::function<bool()> &stop,
                    std::vector<PhaseTime> *times) = 0;
 
+  // For who looks for an error: a run command by command, in order, each done
+  // on return, and any bytes of the arena.
+  virtual void runCommand(size_t program, size_t command,
+                          const Extents &extents) = 0;
+  virtual void readArena(uint64_t offset, void *data, uint64_t size) = 0;
+
   // Slots are all zero at first. The lowest that was never used is made ready
   // before its first use, which throws where memory is short.
   virtual void prepareSlot(unsigned slot) {}

@@ -340,6 +340,42 @@ TEST_F(Gpu, StatesMoveToAndFro) {
   unlink(path.c_str());
 }
 
+TEST_F(Gpu, RunsCommandByCommand) {
+  auto model = openToy(makeToy(toyOptions()));
+  Session session(model);
+  ToyReference reference(kVocab);
+  const int32_t tokens[] = {1, 2, 3};
+  std::vector<float> logits(3 * kVocab), expected, last;
+  for (int32_t token : tokens)
+    for (float logit : reference.push(token, /*decode=*/false))
+      expected.push_back(logit);
+  std::vector<size_t> commands;
+  Batch batch;
+  batch.sessions = {&session};
+  batch.tokens = tokens;
+  batch.offsets = {0, 3};
+  batch.which = MAMBIT_LOGITS_ALL;
+  batch.logits = logits.data();
+  batch.stop = [] { return false; };
+  batch.observe = [&](const Observation &observation) {
+    commands.push_back(observation.command);
+    if (observation.command != 2)
+      return;
+    const artifact::Port &port = *model->deviceTables()
+                                      .programs()
+                                      ->Get(observation.program)
+                                      ->outputs()
+                                      ->Get(0);
+    last.resize(logits.size());
+    model->device().readArena(port.offset(), last.data(),
+                              last.size() * sizeof(float));
+  };
+  EXPECT_TRUE(model->forward(batch));
+  EXPECT_EQ(commands, (std::vector<size_t>{0, 1, 2}));
+  EXPECT_EQ(logits, expected);
+  EXPECT_EQ(last, expected);
+}
+
 TEST_F(Gpu, StopsBetweenCommands) {
   auto model = openToy(makeToy(toyOptions()));
   Sequence a(model);

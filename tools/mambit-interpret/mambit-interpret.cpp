@@ -15,6 +15,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 
 using namespace mambit;
@@ -91,6 +92,26 @@ static std::vector<Datum> initialState(mlir::func::FuncOp forward) {
   return state;
 }
 
+/// A dumped value, by the weights that its operation takes: so mambit-compare
+/// finds the same one elsewhere.
+static llvm::json::Value describe(mlir::OpResult result,
+                                  const std::string &file) {
+  llvm::json::Array weights;
+  for (mlir::Value operand : result.getOwner()->getOperands())
+    if (auto weight = operand.getDefiningOp<mamba::GetWeightOp>()) {
+      mlir::SymbolRefAttr symbol = weight.getWeight();
+      std::string name = symbol.getRootReference().str();
+      for (mlir::FlatSymbolRefAttr nested : symbol.getNestedReferences())
+        name += "::" + nested.getValue().str();
+      weights.push_back(std::move(name));
+    }
+  return llvm::json::Object{
+      {"file", file},
+      {"op", result.getOwner()->getName().getStringRef().str()},
+      {"result", int64_t(result.getResultNumber())},
+      {"weights", std::move(weights)}};
+}
+
 static int run() {
   mlir::MLIRContext context;
   context.loadDialect<mamba::MambaDialect, mlir::func::FuncDialect>();
@@ -106,19 +127,22 @@ static int run() {
                              "' has no function @forward of a model");
 
   CheckpointWeights weights(checkpoint);
+  llvm::json::Array index; // of what is dumped
   Interpreter interpreter(*module, weights);
   if (!dumpTo.empty()) {
     check(llvm::sys::fs::create_directories(dumpTo), dumpTo);
-    interpreter.setObserver([count = 0](mlir::OpResult, llvm::StringRef name,
-                                        const Datum &datum) mutable {
+    interpreter.setObserver([&, count = 0](mlir::OpResult result,
+                                           llvm::StringRef name,
+                                           const Datum &datum) mutable {
       auto tensor = std::get_if<std::shared_ptr<const Tensor>>(&datum);
       if (!tensor)
         return;
+      std::string file = llvm::formatv("{0:04}_{1}.npy", count++, name);
       llvm::SmallString<128> path(dumpTo);
-      llvm::sys::path::append(path,
-                              llvm::formatv("{0:04}_{1}.npy", count++, name));
+      llvm::sys::path::append(path, file);
       tools::NpyShape shape((*tensor)->shape.begin(), (*tensor)->shape.end());
       tools::writeNpy(path.str().str(), shape, (*tensor)->values.data());
+      index.push_back(describe(result, file));
     });
   }
 
@@ -148,6 +172,14 @@ static int run() {
     logits.insert(logits.end(), piece.values.begin(), piece.values.end());
     state.assign(results.begin() + 1, results.end());
     progress.update(begin + count);
+  }
+  if (!dumpTo.empty()) {
+    llvm::SmallString<128> path(dumpTo);
+    llvm::sys::path::append(path, "index.json");
+    std::error_code error;
+    llvm::raw_fd_ostream file(path, error);
+    check(error, path.str().str());
+    file << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(index)));
   }
   if (!logitsFlag.empty())
     tools::writeNpy(logitsFlag, {ids.size(), uint64_t(vocab)}, logits.data());

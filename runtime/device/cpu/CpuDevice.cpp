@@ -157,6 +157,12 @@ public:
            const std::function<bool()> &stop,
            std::vector<PhaseTime> *times) override;
 
+  void runCommand(size_t program, size_t command,
+                  const Extents &extents) override;
+  void readArena(uint64_t offset, void *data, uint64_t size) override {
+    memcpy(data, arena.data() + offset, size);
+  }
+
   void zeroSlot(unsigned slot) override {
     states.zero(slot * slotBytes, slotBytes);
   }
@@ -284,6 +290,20 @@ bool CpuDevice::run(size_t program, const Extents &extents,
     }
   });
   return end == commands.size();
+}
+
+void CpuDevice::runCommand(size_t program, size_t number,
+                           const Extents &extents) {
+  const Command &command = programs[program][number];
+  const int64_t dims[] = {extents.tokens, extents.sequences, extents.rows};
+  pool.run([&](unsigned thread) {
+    for (const Phase &phase : *command.phases) {
+      TileRange share = shareOf(phase.grid.tiles(extents), thread, pool.size());
+      for (int64_t tile = share.begin; tile < share.end; ++tile)
+        phase.function(command.buffers.data(), dims, tile);
+      pool.barrier();
+    }
+  });
 }
 
 double CpuDevice::measureReadBandwidth() {

@@ -112,6 +112,9 @@ public:
   bool run(size_t program, const Extents &extents,
            const std::function<bool()> &stop,
            std::vector<PhaseTime> *times) override;
+  void runCommand(size_t program, size_t command,
+                  const Extents &extents) override;
+  void readArena(uint64_t offset, void *data, uint64_t size) override;
 
   void prepareSlot(unsigned slot) override {
     Gpu::Use use(gpu);
@@ -153,6 +156,7 @@ private:
   /// Calls visit(begin, bytes) for parts that fit into `piece`, which it makes.
   template <typename Visit>
   void forEachPiece(uint64_t size, const Visit &visit);
+  void copyFrom(Pointer source, void *data, uint64_t size, const char *what);
   void copyInputs(const Program &program);
   void copyOutputs(const Program &program, const Extents &extents);
   /// `early`: it may start before the kernel ahead has ended.
@@ -347,10 +351,10 @@ void CudaDevice::checkLimits(const artifact::Device &device, size_t kernel,
   for (const artifact::Program *program : *device.programs())
     for (const artifact::Command *command : *program->commands())
       if (command->kernel() == kernel)
-        blocks = std::max(blocks,
-                          phase.grid.mostTiles({int64_t(program->max_tokens()),
-                                            int64_t(program->max_sequences()),
-                                            int64_t(program->max_rows())}));
+        blocks = std::max(
+            blocks, phase.grid.mostTiles({int64_t(program->max_tokens()),
+                                          int64_t(program->max_sequences()),
+                                          int64_t(program->max_rows())}));
   LaunchNeeds needs{blocks, phase.threads, resources ? resources->cluster() : 0,
                     phase.shared, attribute(kStaticShared)};
   LaunchLimits limits{
@@ -459,26 +463,29 @@ void CudaDevice::copyOut(size_t program, uint64_t offset, void *data,
              size);
       return;
     }
+  readArena(offset, data, size);
+}
+
+void CudaDevice::readArena(uint64_t offset, void *data, uint64_t size) {
   Gpu::Use use(gpu);
+  copyFrom(arena.address() + offset, data, size, "copying an output");
+}
+
+void CudaDevice::copyFrom(Pointer source, void *data, uint64_t size,
+                          const char *what) {
   forEachPiece(size, [&](uint64_t begin, uint64_t bytes) {
-    api.check(api.copyToHost(piece->data(), arena.address() + offset + begin,
-                             bytes, stream.get()),
-              "copying an output");
-    api.check(api.streamSynchronize(stream.get()), "copying an output");
+    api.check(
+        api.copyToHost(piece->data(), source + begin, bytes, stream.get()),
+        what);
+    api.check(api.streamSynchronize(stream.get()), what);
     memcpy(static_cast<char *>(data) + begin, piece->data(), bytes);
   });
 }
 
 void CudaDevice::readSlot(unsigned slot, void *data) {
   Gpu::Use use(gpu);
-  forEachPiece(slotBytes, [&](uint64_t begin, uint64_t bytes) {
-    api.check(api.copyToHost(piece->data(), states.slot(slot) + begin, bytes,
-                             stream.get()),
-              "reading the state of a session");
-    api.check(api.streamSynchronize(stream.get()),
-              "reading the state of a session");
-    memcpy(static_cast<char *>(data) + begin, piece->data(), bytes);
-  });
+  copyFrom(states.slot(slot), data, slotBytes,
+           "reading the state of a session");
 }
 
 void CudaDevice::writeSlot(unsigned slot, const void *data) {
@@ -610,6 +617,23 @@ GraphExec CudaDevice::graphOf(size_t program, const Extents &extents) {
     throw;
   }
   return graph.get();
+}
+
+void CudaDevice::runCommand(size_t number, size_t command,
+                            const Extents &extents) {
+  Gpu::Use use(gpu);
+  const Program &program = programs[number];
+  dims[0] = extents.tokens;
+  dims[1] = extents.sequences;
+  dims[2] = extents.rows;
+  if (command == 0)
+    copyInputs(program);
+  for (const Phase &phase : program.commands[command].kernel->phases)
+    if (int64_t tiles = phase.grid.tiles(extents))
+      launch(program, command, phase, tiles, /*early=*/false);
+  if (command + 1 == program.commands.size())
+    copyOutputs(program, extents);
+  finish(program, extents);
 }
 
 bool CudaDevice::run(size_t number, const Extents &extents,

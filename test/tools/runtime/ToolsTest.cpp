@@ -9,6 +9,7 @@
 
 #include "test/runtime/ToyModel.h"
 #include "tools/common/Npy.h"
+#include "tools/mambit-compare/Compare.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -124,8 +125,8 @@ protected:
 //===----------------------------------------------------------------------===//
 
 TEST_F(ToolsTest, HelpHasExamples) {
-  for (std::string tool :
-       {"mambit-run", "mambit-eval", "mambit-bench", "mambit-inspect"}) {
+  for (std::string tool : {"mambit-run", "mambit-eval", "mambit-bench",
+                           "mambit-inspect", "mambit-compare"}) {
     Result help = run(tool + " --help");
     EXPECT_EQ(help.status, 0);
     EXPECT_EQ(help.err, "");
@@ -554,6 +555,52 @@ TEST_F(ToolsTest, EvalEncodesTextWithoutBos) {
   expectError("mambit-eval " + text + " --text " + folder + "/text --window " +
                   std::to_string(tokens + 1),
               "less than one window");
+}
+
+//===----------------------------------------------------------------------===//
+// mambit-compare
+//===----------------------------------------------------------------------===//
+
+TEST(RelativeError, IsOfTheSecond) {
+  EXPECT_EQ(relativeError({1, 2}, {1, 2}), 0);
+  EXPECT_NEAR(relativeError({3, 5}, {3, 4}), 0.2, 1e-12);
+  EXPECT_EQ(relativeError({0, 0}, {0, 0}), 0);
+  EXPECT_TRUE(std::isinf(relativeError({1, 0}, {0, 0})));
+  EXPECT_TRUE(std::isinf(relativeError({1, NAN}, {1, 2})));
+  EXPECT_TRUE(std::isinf(relativeError({1, INFINITY}, {1, 2})));
+}
+
+TEST_F(ToolsTest, CompareFindsNothingInTheSame) {
+  std::string ids = writeIds(someIds(5));
+  Result result = run("mambit-compare " + model + " --threads 2 --ids " + ids);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("toy.mbt, cpu, baseline, 5 tokens"),
+            std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("3 values compared, largest error 0: "),
+            std::string::npos)
+      << result.out;
+  result = run("mambit-compare " + model + " --decode --all --ids " + ids);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("0  decode #2 head_decode: logits, 1 x 7\n"),
+            std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("15 values compared"), std::string::npos);
+}
+
+TEST_F(ToolsTest, CompareRefuses) {
+  auto refuse = [&](const std::string &flags, const std::string &part) {
+    Result result = run("mambit-compare " + model + " " + flags);
+    EXPECT_EQ(result.status, 1) << flags;
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+  };
+  refuse("--ids " + writeIds(someIds(9)), "expected 1 to 8 tokens");
+  refuse("--prompt x", "no tokenizer");
+  refuse("", "exactly one of --ids and --prompt");
+  std::string ids = writeIds(someIds(5));
+  refuse(makeTextModel() + " --ids " + ids, "not of the same tokens and model");
+  refuse(folder + " --ids " + ids, "index.json");
+  refuse("--target baseline,warp --ids " + ids, "'warp'");
 }
 
 //===----------------------------------------------------------------------===//
