@@ -451,6 +451,10 @@ Val KernelBuilder::extract(Val vector, int64_t lane) {
   return wrap(createOrFold<vector::ExtractOp>(vector, lane));
 }
 
+Val KernelBuilder::insert(Val value, Val vector, int64_t lane) {
+  return wrap(createOrFold<vector::InsertOp>(value, vector, lane));
+}
+
 Val KernelBuilder::slice(Val vector, int64_t begin, int64_t lanes) {
   SmallVector<int64_t> mask(lanes);
   std::iota(mask.begin(), mask.end(), begin);

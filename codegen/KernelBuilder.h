@@ -202,6 +202,8 @@ public:
 
   // Lanes.
   Val extract(Val vector, int64_t lane);
+  /// The vector with the value in place of a lane's.
+  Val insert(Val value, Val vector, int64_t lane);
   Val slice(Val vector, int64_t begin, int64_t lanes);
   Val concat(Val low, Val high);
   /// The lanes of both that `mask` numbers.

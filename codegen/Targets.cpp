@@ -100,11 +100,12 @@ static std::vector<Target> getCpuTargets() {
 /// expands products of bits into a long sequence, they do not count as had.
 static std::vector<Target> getGpuTargets() {
   auto chip = [](Target base, const char *name, const char *ptx,
-                 int64_t sharedKilobytes,
+                 int64_t sharedKilobytes, int64_t multiprocessors,
                  std::initializer_list<Capability> more = {}) {
     base.name = base.cpu = name;
     base.features = ptx;
     base.gpu.sharedBytes = sharedKilobytes << 10;
+    base.gpu.multiprocessors = multiprocessors;
     base.capabilities.insert(base.capabilities.end(), more);
     return base;
   };
@@ -118,18 +119,17 @@ static std::vector<Target> getGpuTargets() {
   gpu.gpu.registers = 65536;
   gpu.capabilities = {Capability::halfConvert, Capability::s8Mma};
 
-  Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, {Capability::b1Mma});
-  Target sm86 = chip(sm80, "sm_86", "+ptx78", 99);
-  Target sm89 = chip(sm80, "sm_89", "+ptx78", 99);
+  Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, 108, {Capability::b1Mma});
+  Target sm86 = chip(sm80, "sm_86", "+ptx78", 99, 84);
+  Target sm89 = chip(sm80, "sm_89", "+ptx78", 99, 142);
   std::initializer_list<Capability> hopper = {
       Capability::dependentLaunch, Capability::cluster, Capability::bulkCopy};
-  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, hopper);
-  Target sm90a = chip(sm90, "sm_90a", "+ptx80", 227, {Capability::wgmma});
-  sm90a.gpu.multiprocessors = 132;
-  Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, hopper);
-  Target sm103 = chip(sm100, "sm_103", "+ptx88", 227);
-  Target sm120 = chip(sm100, "sm_120", "+ptx87", 99);
-  Target sm121 = chip(sm120, "sm_121", "+ptx88", 99);
+  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 132, hopper);
+  Target sm90a = chip(sm90, "sm_90a", "+ptx80", 227, 132, {Capability::wgmma});
+  Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, 148, hopper);
+  Target sm103 = chip(sm100, "sm_103", "+ptx88", 227, 160);
+  Target sm120 = chip(sm100, "sm_120", "+ptx87", 99, 188);
+  Target sm121 = chip(sm120, "sm_121", "+ptx88", 99, 48);
   return {sm121, sm120, sm103, sm100, sm90a, sm90, sm89, sm86, sm80};
 }
 

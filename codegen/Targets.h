@@ -68,7 +68,7 @@ struct GpuLimits {
   /// 32-bit registers of a multiprocessor.
   int64_t registers = 0;
   /// Of the largest chip of the kind: a grid of blocks that stay has as many.
-  int64_t multiprocessors = 0;
+  int64_t multiprocessors = 1;
 };
 
 /// One kind of machine: everything the compiler knows about it.

@@ -17,8 +17,11 @@ using namespace mambit;
 using cuda::FusedLinear;
 using cuda::SimtBuilder;
 
-/// Tokens that count as few.
-static constexpr int64_t kFewTokens = 8;
+/// Tokens that count as few; for so many of them no prologue is launched.
+static constexpr int64_t kFewTokens = 8, kFusedTokens = 2;
+/// Warps of a block that makes or takes planes: more wait for each other
+/// longer than they save.
+static constexpr int64_t kWarps = 12, kMaxWarps = 32;
 
 FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
                          MatmulStrategy strategy)
@@ -29,6 +32,12 @@ FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
   rowTiles = llvm::divideCeilSigned(n, kTileRows);
   binary = isa<mamba::BitsType>(op.getWeight().getType());
   extent = op.getRows() ? plan::Dim::rows : plan::Dim::tokens;
+  // As few spans a warp as that many warps leave, evenly dealt out.
+  int64_t spans = llvm::divideCeilSigned(k, Activations::kSpan);
+  spansOfWarp = llvm::divideCeilSigned(spans, kWarps);
+  if (spansOfWarp > Activations::kKept)
+    spansOfWarp = llvm::divideCeilSigned(spans, kMaxWarps);
+  warps = llvm::divideCeilSigned(spans, spansOfWarp);
 }
 
 void FusedLinear::emit() {
@@ -43,9 +52,14 @@ void FusedLinear::emit() {
     emitPrologue("prologue_digits", Form::digits, {});
     return emitDigits({});
   }
-  Condition few = Condition::atMost(extent, kFewTokens);
+  bool fusable = spansOfWarp <= Activations::kKept;
+  if (fusable)
+    emitBitPlanes("fused_planes", true,
+                  Condition::atMost(extent, kFusedTokens));
+  Condition few =
+      Condition::between(extent, fusable ? kFusedTokens + 1 : 0, kFewTokens);
   emitPrologue("prologue_planes", Form::planes, few);
-  emitBitPlanes(few);
+  emitBitPlanes("matmul_planes", false, few);
   Condition many = Condition::moreThan(extent, kFewTokens);
   emitPrologue("prologue_digits", Form::digits, many);
   emitDigits(many);
@@ -66,11 +80,12 @@ void FusedLinear::emitFloatProduct() {
             Val end = min(first + cuda::kFloatTokens, b.extent(extent));
             auto epilogue = [&](Val row, Val t, Val sum) {
               b.when(row < n, [&] {
+                Row loaded = loadRow(row);
                 if (binary)
-                  sum = addZeros(sum, row, [&](Val column) {
+                  sum = addZeros(sum, loaded, [&](Val column) {
                     return b.load(v, {t, column});
                   });
-                emitEpilogue(sum, row, t);
+                emitEpilogue(sum, loaded, t, loadTau(t), loadResidual(t, row));
               });
             };
             if (binary)
@@ -107,57 +122,78 @@ Val FusedLinear::getActivation(Val t, Val column, Form form) {
   return q;
 }
 
+Val FusedLinear::loadRows(StringRef name, ArrayRef<Operand> at, int64_t rows) {
+  if (rows == 1)
+    return b.load(b.buffer(name), at);
+  return b.load(b.buffer(name), at, rows, llvm::Align(4 * rows));
+}
+
+FusedLinear::Row FusedLinear::loadRow(Val number, int64_t rows) {
+  auto load = [&](StringRef name) {
+    return b.has(name) ? loadRows(name, {number}, rows) : Val();
+  };
+  Row row;
+  row.number = number;
+  if (binary) {
+    Val zeros = b.buffer("weight.zeros"), rowTile = number / kTileRows;
+    row.zerosBegin = b.toIndex(b.load(zeros, {rowTile}));
+    row.zerosEnd = b.toIndex(b.load(zeros, {rowTile + 1}));
+  }
+  row.scale = load("row_scale");
+  row.shift = load("row_shift");
+  row.bias = load("bias");
+  return row;
+}
+
+Val FusedLinear::loadTau(Val t) {
+  return op.getShiftWeight() ? b.load(b.buffer("tau"), {t}) : Val();
+}
+
+Val FusedLinear::loadResidual(Val t, Val row, int64_t rows) {
+  return op.getResidual() ? loadRows("residual", {t, row}, rows) : Val();
+}
+
 /// A zero's bit is 0 as if the sign were -1: gives back what that took.
-Val FusedLinear::addZeros(Val sum, Val row,
+Val FusedLinear::addZeros(Val sum, const Row &row,
                           function_ref<Val(Val column)> term) {
-  Val zeros = b.buffer("weight.zeros"), rowTile = row / kTileRows;
-  Val begin = b.toIndex(b.load(zeros, {rowTile}));
-  Val end = b.toIndex(b.load(zeros, {rowTile + 1}));
-  return b.loop(begin, end, 1, {sum},
+  Val zeros = b.buffer("weight.zeros");
+  return b.loop(row.zerosBegin, row.zerosEnd, 1, {sum},
                 [&](Val entry, ArrayRef<Val> acc) -> Vals {
                   Val at = entry * 2 + (rowTiles + 1);
                   Val column = b.toIndex(b.load(zeros, {at + 1}));
-                  return {select(b.toIndex(b.load(zeros, {at})) == row,
+                  return {select(b.toIndex(b.load(zeros, {at})) == row.number,
                                  acc[0] + term(column), acc[0])};
                 })[0];
 }
 
-void FusedLinear::emitIntegerEpilogue(Val ones, Val row, Val t, Form form) {
+void FusedLinear::emitIntegerEpilogue(Val ones, const Row &row, Val t, Val qsum,
+                                      Val scale, Val tau, Val residual,
+                                      function_ref<Val(Val)> activation) {
   // A bit says 1 or 0 for a sign of 1 or -1.
-  Val exact = (ones << 1) - b.load(b.buffer("qsum"), {t});
-  exact = addZeros(exact, row,
-                   [&](Val column) { return getActivation(t, column, form); });
-  emitEpilogue(b.toF32(exact) * b.load(b.buffer("scale"), {t}), row, t);
+  Val exact = addZeros((ones << 1) - qsum, row, activation);
+  b.store(finish(b.toF32(exact) * scale, row, tau, residual), b.buffer("y"),
+          {t, row.number});
 }
 
-/// Row scale, shift, bias and residual, and the store.
-void FusedLinear::emitEpilogue(Val sum, Val row, Val t) {
-  b.store(finish(sum, row, t), b.buffer("y"), {t, row});
+/// Row scale, shift, bias and residual.
+Val FusedLinear::finish(Val sum, const Row &row, Val tau, Val residual) {
+  Val y = sum;
+  if (row.scale)
+    y = row.scale * y;
+  if (op.getShiftWeight())
+    y = y + (row.shift ? row.shift * tau : tau);
+  if (row.bias)
+    y = y + row.bias;
+  if (residual)
+    y = y + residual;
+  return y;
 }
 
 Val FusedLinear::finish(Val sum, Val row, Val t) {
-  auto loadRows = [&](StringRef name, ArrayRef<Operand> at) {
-    if (auto rows = dyn_cast<VectorType>(sum.getType()))
-      return b.load(b.buffer(name), at, rows.getNumElements(),
-                    llvm::Align(4 * rows.getNumElements()));
-    return b.load(b.buffer(name), at);
-  };
-  auto ofRow = [&](StringRef name) {
-    return b.has(name) ? loadRows(name, {row}) : Val();
-  };
-  Val y = sum;
-  if (Val scale = ofRow("row_scale"))
-    y = scale * y;
-  if (op.getShiftWeight()) {
-    Val tau = b.load(b.buffer("tau"), {t});
-    Val shift = ofRow("row_shift");
-    y = y + (shift ? shift * tau : tau);
-  }
-  if (Val bias = ofRow("bias"))
-    y = y + bias;
-  if (op.getResidual())
-    y = y + loadRows("residual", {t, row});
-  return y;
+  auto vector = dyn_cast<VectorType>(sum.getType());
+  int64_t rows = vector ? vector.getNumElements() : 1;
+  return finish(sum, loadRow(row, rows), loadTau(t),
+                loadResidual(t, row, rows));
 }
 
 void cuda::emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,

@@ -18,6 +18,8 @@ public:
   void emit();
 
 private:
+  friend class Activations;
+
   /// Columns of a word of weights.
   static constexpr int64_t kBlock = 32;
   /// Bytes of a digit's adjacent columns that lie together.
@@ -28,19 +30,17 @@ private:
   // Prologue.cpp
   void emitPrologue(llvm::StringRef suffix, Form form,
                     const Condition &condition);
-  void emitPrologue(Val t, Form form);
-  Vals
-  columns(llvm::ArrayRef<Val> init,
-          llvm::function_ref<Vals(Val column, Val inside, llvm::ArrayRef<Val>)>
-              body);
-  void emitQuantise(Val t, Form form, Val largest, Val ints,
-                    llvm::function_ref<Val(Val column, Val inside)> v);
-  void storeDigits(Val t, Val column, Val q);
-  void storePlanes(Val t, Val column, Val q);
+  void storeDigits(Val t, Val span, Val q);
 
   // BitPlanes.cpp
-  void emitBitPlanes(const Condition &condition);
-  void emitBitPlanes(Val rowBlock, Val sums);
+  /// `fused`: every block makes the planes itself, without a prologue.
+  void emitBitPlanes(llvm::StringRef suffix, bool fused,
+                     const Condition &condition);
+  int64_t chooseRowTiles(bool fused, int64_t tokens) const;
+  Vals getPlanes(Val q);
+  void storePlanes(Val t, Val span, Val q);
+  Vals loadPlanes(Val t, Val span);
+  Val combinePlanes(llvm::ArrayRef<Vals> counts);
 
   // Digits.cpp
   /// The digits of some tokens, which lie together.
@@ -69,12 +69,24 @@ private:
   void emitFloatProduct();
 
   // Epilogue, of one element.
+  /// What the epilogue needs of a row: weights.
+  struct Row {
+    Val number, zerosBegin, zerosEnd, scale, shift, bias;
+  };
+  /// Of one row, or of adjacent ones.
+  Row loadRow(Val number, int64_t rows = 1);
+  Val loadRows(llvm::StringRef name, llvm::ArrayRef<Operand> at, int64_t rows);
   Val getActivation(Val t, Val column, Form form);
-  Val addZeros(Val sum, Val row, llvm::function_ref<Val(Val column)> term);
-  void emitIntegerEpilogue(Val ones, Val row, Val t, Form form);
-  void emitEpilogue(Val sum, Val row, Val t);
+  Val addZeros(Val sum, const Row &row,
+               llvm::function_ref<Val(Val column)> term);
+  void emitIntegerEpilogue(Val ones, const Row &row, Val t, Val qsum, Val scale,
+                           Val tau, Val residual,
+                           llvm::function_ref<Val(Val column)> activation);
   /// What the epilogue stores: of one row, or of adjacent ones.
+  Val finish(Val sum, const Row &row, Val tau, Val residual);
   Val finish(Val sum, Val row, Val t);
+  Val loadTau(Val t);
+  Val loadResidual(Val t, Val row, int64_t rows = 1);
 
   SimtBuilder &b;
   mamba::FusedLinearOp op;
@@ -82,6 +94,79 @@ private:
   int64_t k, n, bits, blocks, rowTiles;
   bool binary;
   plan::Dim extent;
+  /// Of the prologue and of the product of planes: the warps of a block, and
+  /// how many spans of columns (Activations) each of them has.
+  int64_t warps, spansOfWarp;
+};
+
+/// What a product is of, made by a whole block of a token's inputs at a time:
+/// v = x · norm_weight, and q = rint(v · top / max|v|). Of one group of
+/// channels that is normalised the 1 / rms is a factor of the result, left to
+/// the epilogue; then one pass over x suffices. The columns are dealt out to
+/// warps by spans and every sum has an order that depends on their number
+/// alone, so a token gives the same bits in every phase.
+class Activations {
+public:
+  /// Columns of a span: as many as a fragment of bits has.
+  static constexpr int64_t kSpan = 256;
+  /// Of a span a lane has 4 adjacent columns in each half, so many in all.
+  static constexpr int64_t kLaneColumns = 8;
+  /// Spans of a warp whose values stay in registers.
+  static constexpr int64_t kKept = 4;
+
+  /// Loads weights only, so the phase before need not have ended. `tokens` of
+  /// one phase have places of their own in shared memory.
+  Activations(FusedLinear &linear, int64_t tokens);
+
+  /// Quantises token `t`, at its place. `keep` is given the lane's columns of a
+  /// span: q in the low bits, as many as activations have.
+  void quantise(Val t, Val place,
+                llvm::function_ref<void(Val span, Val q)> keep);
+  /// Normalises it in f32.
+  void normalise(Val t, Val place,
+                 llvm::function_ref<void(Val span, Val v)> keep);
+
+  /// What concerns all columns of a token; for the threads that have passed a
+  /// barrier since.
+  struct Totals {
+    Val scale, tau, qsum;
+  };
+  Totals getTotals(Val place);
+  /// q of one column again.
+  Val getActivation(Val t, Val place, Val column);
+
+  /// Of half a span, the lane's first column.
+  static Val getColumn(SimtBuilder &b, Val span, int64_t half);
+
+private:
+  /// Of the lane's columns so far.
+  struct Sums {
+    Val squares, shifts, largest;
+  };
+  Sums read(Val t, Val place);
+  void normaliseGroups(Val place);
+  Vals forSpans(
+      llvm::ArrayRef<Val> init,
+      llvm::function_ref<Vals(Val span, int64_t i, llvm::ArrayRef<Val> carried)>
+          body);
+  Val load(llvm::StringRef name, llvm::ArrayRef<Operand> row, Val span);
+  Val getWeight(llvm::StringRef name, const Vals &kept, Val span, int64_t i);
+  Val getInput(Val place, Val span);
+  Val getValue(Val place, Val span, int64_t i);
+  Val round(Val v, Val inverse);
+  void storeTotals(Val place, const Sums &sums, Val qsum, Val scale);
+  bool isKept() const { return linear.spansOfWarp <= kKept; }
+
+  FusedLinear &linear;
+  SimtBuilder &b;
+  mamba::FusedLinearOp op;
+  int64_t groups;
+  Vals normWeight, shiftWeight; // by span, if kept
+  Vals values;                  // likewise, of the current token
+  Val from;                     // its row of x
+  // Shared, by place and warp: the largest magnitude; Σq, Σx², Σ x · shift,
+  // scale / rstd. By place and group: 1 / rms. By place: top / max|v|.
+  Val largest, totals, rstd, squares, inverses;
 };
 
 } // namespace mambit::cuda

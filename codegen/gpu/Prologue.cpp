@@ -6,195 +6,332 @@
 
 using namespace mlir;
 using namespace mambit;
+using cuda::Activations;
 using cuda::FusedLinear;
 using cuda::SimtBuilder;
 
+static Val plus(Val a, Val c) { return a + c; }
+static Val larger(Val a, Val c) { return max(a, c); }
+
+//===--------------------------------------------------------------------===//
+// A prologue of its own
+//===--------------------------------------------------------------------===//
+
 void FusedLinear::emitPrologue(StringRef suffix, Form form,
                                const Condition &condition) {
-  // Few columns a thread, for a token alone is waited for.
-  int64_t threads = llvm::PowerOf2Ceil(llvm::divideCeilSigned(k, 8));
-  b.phase(
-      suffix, {{extent}}, std::clamp<int64_t>(threads, 64, 1024),
-      [&](ArrayRef<Val> tile) { emitPrologue(tile[0], form); }, condition);
+  auto body = [&](ArrayRef<Val> tile) {
+    Val t = tile[0], place = b.index(0);
+    Activations activations(*this, 1);
+    b.waitForPrevious();
+    if (bits == 32)
+      activations.normalise(t, place, [&](Val span, Val v) {
+        for (int64_t half = 0; half < 2 && b.has("v"); ++half)
+          for (int64_t i = 0; i < 4; ++i) {
+            Val column = Activations::getColumn(b, span, half) + i;
+            b.when(column < k, [&] {
+              b.store(b.extract(v, half * 4 + i), b.buffer("v"), {t, column});
+            });
+          }
+      });
+    else
+      activations.quantise(t, place, [&](Val span, Val q) {
+        if (form == Form::planes)
+          storePlanes(t, span, q);
+        else
+          storeDigits(t, span, q);
+      });
+    b.barrier();
+    b.when(b.thread() == 0, [&] {
+      Activations::Totals totals = activations.getTotals(place);
+      if (bits < 32) {
+        b.store(totals.scale, b.buffer("scale"), {t});
+        b.store(totals.qsum, b.buffer("qsum"), {t});
+      }
+      if (b.has("tau"))
+        b.store(totals.tau, b.buffer("tau"), {t});
+    });
+  };
+  b.phase(suffix, {{extent}}, warps * SimtBuilder::kWarp, body, condition);
 }
 
-/// Covers the columns up to a multiple of 32, a block of them a warp. A lane
-/// has the column whose bit of a word is its number, so that a ballot is a word
-/// of a plane. `inside` is null where all columns are. A column that is not
-/// inside is the last instead.
-Vals FusedLinear::columns(ArrayRef<Val> init,
-                          function_ref<Vals(Val, Val, ArrayRef<Val>)> body) {
-  Val lane = b.lane(), inBlock = (lane % 8) * 4 + lane / 8;
-  auto visit = [&](Val cb, bool whole, ArrayRef<Val> carried) {
-    Val column = cb * kBlock + inBlock;
-    return body(column, whole ? Val() : column < k, carried);
-  };
-  int64_t steps = llvm::divideCeilSigned(blocks, b.numWarps());
-  int64_t whole = k / kBlock / b.numWarps();
-  Vals carried(init);
-  // Unrolled, what is read again stays in registers.
-  constexpr int64_t kUnrolled = 16;
-  if (steps <= kUnrolled) {
-    for (int64_t i = 0; i < whole; ++i)
-      carried = visit(b.warp() + i * b.numWarps(), true, carried);
-  } else {
-    carried = b.loop(
-        b.warp(), whole * b.numWarps(), b.numWarps(), carried,
-        [&](Val cb, ArrayRef<Val> inner) { return visit(cb, true, inner); });
+/// q = 256 · high + low, low in -128 … 127.
+void FusedLinear::storeDigits(Val t, Val span, Val q) {
+  Val words[] = {b.packBytes(q, 0), b.packBytes(q + 128, 1)};
+  for (int64_t half = 0; half < 2; ++half) {
+    Val column = Activations::getColumn(b, span, half);
+    b.when(column < blocks * kBlock, [&] {
+      for (int64_t digit = 0; digit < numDigits(); ++digit) {
+        Val word = b.broadcast(b.extract(words[digit], half), 1);
+        b.store(b.bitcast(word, b.vector(b.getI8Type(), 4)),
+                b.bytes(b.buffer("digits")), {getByte(t, digit, column)},
+                llvm::Align(4));
+      }
+    });
   }
-  if (whole < steps)
-    carried = visit(b.warp() + whole * b.numWarps(), false, carried);
+}
+
+//===--------------------------------------------------------------------===//
+// Columns
+//===--------------------------------------------------------------------===//
+
+/// Lane 4·g + i has columns 4·g … 4·g + 3 of block i, and of block i + 4: what
+/// the transposition to planes is to find there.
+Val Activations::getColumn(SimtBuilder &b, Val span, int64_t half) {
+  return span * kSpan + (b.lane() % 4 * 32 + (b.lane() / 4 * 4 + 128 * half));
+}
+
+Vals Activations::forSpans(
+    ArrayRef<Val> init, function_ref<Vals(Val, int64_t, ArrayRef<Val>)> body) {
+  Vals carried(init);
+  int64_t step = linear.warps, count = linear.spansOfWarp;
+  if (!isKept())
+    return b.loop(0, count * step, step, carried,
+                  [&](Val first, ArrayRef<Val> inner) {
+                    return body(first + b.warp(), 0, inner);
+                  });
+  for (int64_t i = 0; i < count; ++i)
+    carried = body(b.warp() + i * step, i, carried);
   return carried;
 }
 
-void FusedLinear::emitPrologue(Val t, Form form) {
-  Type f32 = b.getF32Type(), i32 = b.getI32Type();
-  Val floats = b.shared({b.numWarps()}, f32),
-      ints = b.shared({b.numWarps()}, i32);
-  auto plus = [](Val a, Val c) { return a + c; };
-  int64_t groups = op.getNormGroups(), size = k / std::max<int64_t>(groups, 1);
-  Val x = b.buffer("x");
-
-  b.waitForPrevious();
-  Val from = op.getRows() ? b.toIndex(b.load(b.buffer("rows"), {t})) : t;
-  auto loadAt = [&](Val from, ArrayRef<Operand> row, Val column, Val inside) {
+/// The lane's columns of a span; zero where there are none.
+Val Activations::load(StringRef name, ArrayRef<Operand> row, Val span) {
+  Val buffer = b.buffer(name);
+  int64_t k = linear.k;
+  bool whole = linear.warps * linear.spansOfWarp * kSpan == k;
+  Type f32 = b.getF32Type();
+  Val both;
+  for (int64_t half = 0; half < 2; ++half) {
+    Val column = getColumn(b, span, half), four;
     SmallVector<Operand> at(row);
-    at.push_back(inside ? min(column, k - 1) : column);
-    Val value = b.load(from, at);
-    return inside ? select(inside, value, 0.0) : value;
-  };
-
-  // 1 / sqrt(mean(x²) + eps) of each group.
-  Val rstd = groups > 0 ? b.shared({groups}, f32) : Val(), single;
-  b.loop(0, groups, 1, [&](Val group) {
-    Val squares =
-        columns({b.constant(f32, 0)},
-                [&](Val column, Val inside, ArrayRef<Val> acc) -> Vals {
-                  Val v = loadAt(x, {from}, column, inside);
-                  if (groups > 1)
-                    v = select(column / size == group, v, 0.0);
-                  return {fma(v, v, acc[0])};
-                })[0];
-    Val mean = b.reduceBlock(squares, floats, plus) / double(size);
-    single = 1.0 / sqrt(mean + op.getEps().convertToFloat());
-    if (groups > 1)
-      b.when(b.thread() == 0, [&] { b.store(single, rstd, {group}); });
-  });
-  if (groups > 1)
-    b.barrier();
-
-  auto normalised = [&](Val column, Val inside) {
-    Val v = loadAt(x, {from}, column, inside);
-    if (groups == 0)
-      return v;
-    if (groups == 1)
-      return v * single;
-    return v * b.load(rstd, {(inside ? min(column, k - 1) : column) / size});
-  };
-  auto weighted = [&](Val column, Val inside) {
-    Val v = normalised(column, inside);
-    if (!op.getNormWeight())
-      return v;
-    return v * loadAt(b.buffer("norm_weight"), {}, column, inside);
-  };
-
-  // One pass for what needs the whole vector: τ, and the largest magnitude.
-  Val zero = b.constant(f32, 0);
-  bool shifted = bool(op.getShiftWeight());
-  Vals totals = columns(
-      {zero, zero}, [&](Val column, Val inside, ArrayRef<Val> acc) -> Vals {
-        Val tau = acc[0], largest = acc[1];
-        Val v = weighted(column, inside);
-        if (shifted)
-          tau = fma(normalised(column, inside),
-                    loadAt(b.buffer("shift_weight"), {}, column, inside), tau);
-        if (bits < 32) {
-          largest = max(abs(v), largest);
-        } else if (b.has("v")) {
-          auto keep = [&] { b.store(v, b.buffer("v"), {t, column}); };
-          if (inside)
-            b.when(inside, keep);
-          else
-            keep();
-        }
-        return {tau, largest};
-      });
-  if (shifted) {
-    Val tau = b.reduceBlock(totals[0], floats, plus);
-    b.when(b.thread() == 0, [&] { b.store(tau, b.buffer("tau"), {t}); });
+    if (k % 4 == 0) {
+      at.push_back(whole ? column : min(column, k - 4));
+      four = b.load(buffer, at, 4, llvm::Align(16));
+      if (!whole)
+        four = select(column < k, four, b.zeros(f32, 4));
+    } else {
+      four = b.zeros(f32, 4);
+      at.push_back(0);
+      for (int64_t i = 0; i < 4; ++i) {
+        at.back() = min(column + i, k - 1);
+        Val value = select(column + i < k, b.load(buffer, at), 0.0);
+        four = b.insert(value, four, i);
+      }
+    }
+    both = half == 0 ? four : b.concat(both, four);
   }
-  if (bits < 32)
-    emitQuantise(t, form,
-                 b.reduceBlock(totals[1], floats,
-                               [](Val a, Val c) { return max(a, c); }),
-                 ints, weighted);
+  return both;
+}
+
+Val Activations::getWeight(StringRef name, const Vals &kept, Val span,
+                           int64_t i) {
+  return kept.empty() ? load(name, {}, span) : kept[i];
+}
+
+Val Activations::getInput(Val place, Val span) {
+  Val x = load("x", {from}, span);
+  if (groups <= 1)
+    return x;
+  int64_t size = linear.k / groups;
+  Val factors = b.zeros(b.getF32Type(), kLaneColumns);
+  for (int64_t half = 0; half < 2; ++half)
+    for (int64_t i = 0; i < 4; ++i) {
+      Val column = min(getColumn(b, span, half) + i, linear.k - 1);
+      factors =
+          b.insert(b.load(rstd, {place, column / size}), factors, half * 4 + i);
+    }
+  return x * factors;
+}
+
+Val Activations::getValue(Val place, Val span, int64_t i) {
+  if (!values.empty())
+    return values[i];
+  Val x = getInput(place, span);
+  if (!op.getNormWeight())
+    return x;
+  return x * getWeight("norm_weight", normWeight, span, i);
+}
+
+//===--------------------------------------------------------------------===//
+// A token
+//===--------------------------------------------------------------------===//
+
+Activations::Activations(FusedLinear &linear, int64_t tokens)
+    : linear(linear), b(linear.b), op(linear.op),
+      groups(linear.op.getNormGroups()) {
+  Type f32 = b.getF32Type();
+  largest = b.shared({tokens, linear.warps}, b.getI32Type());
+  totals = b.shared({tokens, linear.warps, 4}, f32);
+  inverses = b.shared({tokens}, f32);
+  if (groups > 1) {
+    rstd = b.shared({tokens, groups}, f32);
+    squares = b.shared({groups, linear.warps}, f32);
+  }
+  if (!isKept())
+    return;
+  forSpans({}, [&](Val span, int64_t, ArrayRef<Val>) -> Vals {
+    if (op.getNormWeight())
+      normWeight.push_back(load("norm_weight", {}, span));
+    if (op.getShiftWeight())
+      shiftWeight.push_back(load("shift_weight", {}, span));
+    return {};
+  });
+}
+
+/// 1 / sqrt(mean + eps), by the chip's estimate and a step of Newton's.
+static Val getRstd(SimtBuilder &b, Val squares, int64_t size,
+                   const APFloat &eps) {
+  Val x = squares * (1.0 / double(size)) + eps.convertToFloat();
+  Val r = b.intrinsic("llvm.nvvm.rsqrt.approx.f", x.getType(), {x});
+  return fma(fma(x * r * -0.5, r, 0.5), r, r);
+}
+
+/// Several groups of channels have an rms each, which the values need.
+void Activations::normaliseGroups(Val place) {
+  int64_t size = linear.k / groups;
+  b.loop(0, groups, 1, [&](Val group) {
+    Val sum = b.sum(forSpans({b.zeros(b.getF32Type(), kLaneColumns)},
+                             [&](Val span, int64_t, ArrayRef<Val> acc) -> Vals {
+                               Val x = load("x", {from}, span);
+                               for (int64_t half = 0; half < 2; ++half)
+                                 for (int64_t i = 0; i < 4; ++i) {
+                                   Val column = getColumn(b, span, half) + i;
+                                   int64_t lane = half * 4 + i;
+                                   x = b.insert(select(column / size == group,
+                                                       b.extract(x, lane), 0.0),
+                                                x, lane);
+                                 }
+                               return {fma(x, x, acc[0])};
+                             })[0]);
+    sum = b.reduceLanes(sum, plus);
+    b.when(b.lane() == 0, [&] { b.store(sum, squares, {group, b.warp()}); });
+  });
+  b.barrier();
+  b.loop(b.thread(), groups, linear.warps * SimtBuilder::kWarp, [&](Val group) {
+    Val sum = b.load(squares, {group, 0});
+    for (int64_t warp = 1; warp < linear.warps; ++warp)
+      sum = sum + b.load(squares, {group, warp});
+    b.store(getRstd(b, sum, size, op.getEps()), rstd, {place, group});
+  });
+  b.barrier();
+}
+
+Activations::Sums Activations::read(Val t, Val place) {
+  from = op.getRows() ? b.toIndex(b.load(b.buffer("rows"), {t})) : t;
+  if (groups > 1)
+    normaliseGroups(place);
+  values.clear();
+  Vals read;
+  Type i32s = b.vector(b.getI32Type(), kLaneColumns);
+  Val zeros = b.zeros(b.getF32Type(), kLaneColumns);
+  Vals sums = forSpans(
+      {zeros, zeros, b.zeros(b.getI32Type(), kLaneColumns)},
+      [&](Val span, int64_t i, ArrayRef<Val> acc) -> Vals {
+        Val x = getInput(place, span), v = x, shifts = acc[1];
+        if (op.getNormWeight())
+          v = x * getWeight("norm_weight", normWeight, span, i);
+        if (op.getShiftWeight())
+          shifts =
+              fma(x, getWeight("shift_weight", shiftWeight, span, i), shifts);
+        read.push_back(v);
+        // Magnitudes are ordered as their bits are.
+        return {fma(x, x, acc[0]), shifts,
+                max(b.bitcast(abs(v), i32s), acc[2])};
+      });
+  if (isKept())
+    values = read;
+  return {b.sum(sums[0]), b.sum(sums[1]), b.reduce(sums[2], larger)};
+}
+
+/// Left in the low bits of a sum with 1.5 · 2^23, ties to even.
+Val Activations::round(Val v, Val inverse) {
+  Val sum = v * inverse + double(3 << 22);
+  return b.bitcast(sum, b.vector(b.getI32Type(), kLaneColumns));
 }
 
 /// As `mamba.quantize` defines it, to the last bit.
-void FusedLinear::emitQuantise(Val t, Form form, Val largest, Val ints,
-                               function_ref<Val(Val, Val)> v) {
-  int64_t top = mamba::QuantizeOp::getTop(bits);
-  Val inverse = double(top) / largest;
+void Activations::quantise(Val t, Val place,
+                           function_ref<void(Val, Val)> keep) {
+  Sums sums = read(t, place);
+  Val ofWarp = b.reduceWarp(sums.largest, SimtBuilder::Reduction::max);
+  b.when(b.lane() == 0, [&] { b.store(ofWarp, largest, {place, b.warp()}); });
+  b.barrier();
+  Val most =
+      b.bitcast(b.reduceWarp(b.load(largest, {place, b.lane() % linear.warps}),
+                             SimtBuilder::Reduction::max),
+                b.getF32Type());
+  double top = mamba::QuantizeOp::getTop(linear.bits);
+  Val inverse = top / most;
   // Neither zero nor so small that its inverse is infinite.
   Val usable = inverse < std::numeric_limits<float>::infinity();
   inverse = select(usable, inverse, 0.0);
+  b.when(b.thread() == 0, [&] { b.store(inverse, inverses, {place}); });
 
-  Val sum = columns({b.constant(b.getI32Type(), 0)},
-                    [&](Val column, Val inside, ArrayRef<Val> acc) -> Vals {
-                      Val rounded = roundEven(v(column, inside) * inverse);
-                      Val q = b.toInteger(
-                          max(min(rounded, double(top)), -double(top)), 32);
-                      // Of the blocks that are not whole, some have no columns
-                      // at all.
-                      auto keep = [&] {
-                        if (form == Form::planes)
-                          storePlanes(t, column, q);
-                        else
-                          storeDigits(t, column, q);
-                      };
-                      if (inside)
-                        b.when(column < blocks * kBlock, keep);
-                      else
-                        keep();
-                      return {acc[0] + q};
-                    })[0];
-  sum = b.reduceBlock(sum, ints, [](Val a, Val c) { return a + c; });
-  b.when(b.thread() == 0, [&] {
-    b.store(select(usable, largest / double(top), 0.0), b.buffer("scale"), {t});
-    b.store(sum, b.buffer("qsum"), {t});
+  Val acc = forSpans({b.zeros(b.getI32Type(), kLaneColumns)},
+                     [&](Val span, int64_t i, ArrayRef<Val> acc) -> Vals {
+                       Val q = round(getValue(place, span, i), inverse);
+                       keep(span, q);
+                       return {acc[0] + q};
+                     })[0];
+  // What `round` added to each.
+  int64_t columns = linear.warps * linear.spansOfWarp * kSpan;
+  int64_t added = columns / linear.warps * int64_t(0x4b400000);
+  Val qsum = b.reduceWarp(b.sum(acc), SimtBuilder::Reduction::add) -
+             b.constant(b.getI32Type(), int32_t(added));
+  // What is no number stays none.
+  storeTotals(place, sums, qsum, select(usable, most / top, most * 0.0));
+}
+
+void Activations::normalise(Val t, Val place,
+                            function_ref<void(Val, Val)> keep) {
+  Sums sums = read(t, place);
+  storeTotals(place, sums, b.constant(b.getI32Type(), 0),
+              b.constant(b.getF32Type(), 1));
+  b.barrier();
+  Val factor = getTotals(place).scale;
+  forSpans({}, [&](Val span, int64_t i, ArrayRef<Val>) -> Vals {
+    keep(span, getValue(place, span, i) * factor);
+    return {};
   });
 }
 
-/// q = 256 · high + low, low in -128 … 127. Four lanes have the columns of a
-/// word; eight lanes write those of a block's low digits, the next the high.
-void FusedLinear::storeDigits(Val t, Val column, Val q) {
-  Val part = b.lane() / 8, shift = b.toInteger(part * 8, 32);
-  auto pack = [&](Val digit) {
-    return b.reduceLanes((digit & 0xFF) << shift,
-                         [](Val a, Val c) { return a + c; }, 8);
-  };
-  Val word = pack(q);
-  if (bits == 16) {
-    Val high = pack((q + 128) >> 8);
-    word = select(part == 0, word, high);
-  }
-  Val first = column / kBlock * kBlock + b.lane() % 8 * 4;
-  b.when(part < numDigits(), [&] {
-    Val at = getByte(t, 0, first) + part * kPiece;
-    b.store(b.bitcast(b.broadcast(word, 1), b.vector(b.getI8Type(), 4)),
-            b.bytes(b.buffer("digits")), {at}, llvm::Align(4));
+void Activations::storeTotals(Val place, const Sums &sums, Val qsum,
+                              Val scale) {
+  Val squares = b.reduceLanes(sums.squares, plus);
+  Val shifts = b.reduceLanes(sums.shifts, plus);
+  b.when(b.lane() == 0, [&] {
+    Val all[] = {b.bitcast(qsum, b.getF32Type()), squares, shifts, scale};
+    for (auto [i, value] : llvm::enumerate(all))
+      b.store(value, totals, {place, b.warp(), int64_t(i)});
   });
 }
 
-/// The words of all planes of a block lie together; lane p writes plane p's.
-void FusedLinear::storePlanes(Val t, Val column, Val q) {
-  Val mine = b.constant(b.getI32Type(), 0);
-  for (int64_t plane = 0; plane < bits; ++plane) {
-    Val word = b.ballot(((q >> plane) & 1) == 1);
-    mine = select(b.lane() == plane, word, mine);
+Activations::Totals Activations::getTotals(Val place) {
+  Totals sums;
+  Val squares;
+  for (int64_t warp = 0; warp < linear.warps; ++warp) {
+    Val all = b.load(totals, {place, warp, 0}, 4, llvm::Align(16));
+    Val qsum = b.bitcast(b.extract(all, 0), b.getI32Type());
+    sums.qsum = warp == 0 ? qsum : sums.qsum + qsum;
+    squares = warp == 0 ? b.extract(all, 1) : squares + b.extract(all, 1);
+    sums.tau = warp == 0 ? b.extract(all, 2) : sums.tau + b.extract(all, 2);
+    sums.scale = b.extract(all, 3);
   }
-  Val block = column / kBlock;
-  b.when(b.lane() < bits, [&] {
-    b.storeWord(mine, b.buffer("digits"), t, (block * bits + b.lane()) * 4);
-  });
+  if (groups == 1) {
+    Val rstd = getRstd(b, squares, linear.k, op.getEps());
+    sums.scale = sums.scale * rstd;
+    sums.tau = sums.tau * rstd;
+  }
+  return sums;
+}
+
+Val Activations::getActivation(Val t, Val place, Val column) {
+  Val row = op.getRows() ? b.toIndex(b.load(b.buffer("rows"), {t})) : t;
+  Val v = b.load(b.buffer("x"), {row, column});
+  if (groups > 1)
+    v = v * b.load(rstd, {place, column / (linear.k / groups)});
+  if (op.getNormWeight())
+    v = v * b.load(b.buffer("norm_weight"), {column});
+  Val sum = v * b.load(inverses, {place}) + double(3 << 22);
+  return b.bitcast(sum, b.getI32Type()) - int64_t(0x4b400000);
 }

@@ -142,6 +142,13 @@ Val SimtBuilder::reduceLanes(Val x, function_ref<Val(Val, Val)> combine,
   return x;
 }
 
+Val SimtBuilder::reduceWarp(Val x, Reduction reduction) {
+  return wrap(create<NVVM::ReduxOp>(
+      x.getType(), x,
+      reduction == Reduction::add ? NVVM::ReduxKind::ADD : NVVM::ReduxKind::MAX,
+      constantI32(*this, -1)));
+}
+
 Val SimtBuilder::reduceBlock(Val x, Val buffer,
                              function_ref<Val(Val, Val)> combine) {
   x = reduceLanes(x, combine);
@@ -192,6 +199,28 @@ Vals SimtBuilder::mmaBytes(ArrayRef<Val> a, ArrayRef<Val> b,
 //===--------------------------------------------------------------------===//
 // Words
 //===--------------------------------------------------------------------===//
+
+Val SimtBuilder::rotateLeft(Val word, Val amount) {
+  return wrap(create<LLVM::FshlOp>(word, word, amount));
+}
+
+Val SimtBuilder::packBytes(Val words, int64_t byte) {
+  auto permute = [&](Val low, Val high, int64_t selector) {
+    return intrinsic("llvm.nvvm.prmt", getI32Type(),
+                     {low, high, constantI32(*this, selector)});
+  };
+  int64_t count = cast<VectorType>(words.getType()).getNumElements() / 4;
+  Val packed = zeros(getI32Type(), count);
+  // Byte 4 is the lowest of `high`.
+  int64_t pair = byte | (4 + byte) << 4;
+  for (int64_t i = 0; i < count; ++i) {
+    Val low = permute(extract(words, 4 * i), extract(words, 4 * i + 1), pair);
+    Val high =
+        permute(extract(words, 4 * i + 2), extract(words, 4 * i + 3), pair);
+    packed = insert(permute(low, high, 0x5410), packed, i);
+  }
+  return packed;
+}
 
 Val SimtBuilder::flatten(Val bytes) {
   auto type = cast<MemRefType>(bytes.getType());

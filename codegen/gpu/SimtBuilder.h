@@ -68,6 +68,15 @@ public:
   /// must be a power of two. `buffer` is shared, an element a warp.
   Val reduceBlock(Val x, Val buffer, llvm::function_ref<Val(Val, Val)> combine);
 
+  /// Combines the integers of all lanes of the warp.
+  enum class Reduction { add, max };
+  Val reduceWarp(Val x, Reduction reduction);
+
+  Val rotateLeft(Val word, Val amount);
+  /// Of each of four elements one byte, the lowest first, as a word; of eight
+  /// two words.
+  Val packBytes(Val words, int64_t byte);
+
   /// acc + and.popc of bits, m16n8k256.
   Vals mmaBits(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
                llvm::ArrayRef<Val> acc);
