@@ -253,11 +253,6 @@ void KernelBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   function->setAttr("grid", getStringAttr(toString(grid)));
   if (!condition.isAlways())
     function->setAttr("when", getStringAttr(toString(condition)));
-  for (auto [i, param] : llvm::enumerate(kernel.getParamRange()))
-    // Weights. Others may still be being written when the kernel starts.
-    if (param.getAccess() == plan::Access::read &&
-        param.getDim() == plan::Dim::none)
-      function.setArgAttr(i, "mambit.constant", getUnitAttr());
   setInsertionPointToStart(function.addEntryBlock());
 
   // The last term varies fastest.

@@ -49,14 +49,10 @@ void AddEntryPoints::addEntryPoint(func::FuncOp phase) {
   auto threads = phase->getAttrOfType<IntegerAttr>("threads");
   entry->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                  b.getDenseI32ArrayAttr(int32_t(threads.getInt())));
-  // A launch's buffers are apart; those that nobody writes may be cached.
-  for (unsigned i = 0; i < buffers; ++i) {
+  // A launch's buffers are apart.
+  for (unsigned i = 0; i < buffers; ++i)
     entry.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(),
                      b.getUnitAttr());
-    if (phase.getArgAttr(i, "mambit.constant"))
-      entry.setArgAttr(i, LLVM::LLVMDialect::getReadonlyAttrName(),
-                       b.getUnitAttr());
-  }
 
   b.setInsertionPointToStart(entry.addEntryBlock(b));
   Value block = b.create<NVVM::BlockIdXOp>(b.getI32Type());

@@ -46,8 +46,25 @@ void SimtBuilder::waitForPrevious() {
   assert(getInsertionBlock() == &function.front() &&
          "not every thread may come here");
   waited = true;
-  if (targetHas(Capability::dependentLaunch))
-    create<NVVM::GriddepcontrolOp>(NVVM::GridDepActionKind::wait);
+  if (!targetHas(Capability::dependentLaunch))
+    return;
+  create<NVVM::GriddepcontrolOp>(NVVM::GridDepActionKind::wait);
+  // LLVM does not know that buffers change here, and would load them as what
+  // never changes: the assembler moves such loads across the wait, either way.
+  SmallVector<Value> pointers;
+  for (Value argument : function.getArguments())
+    if (isa<MemRefType>(argument.getType())) {
+      Val pointer =
+          wrap(create<memref::ExtractAlignedPointerAsIndexOp>(argument));
+      pointers.push_back(toInteger(pointer, 64));
+    }
+  SmallVector<StringRef> constraints(pointers.size(), "l");
+  constraints.push_back("~{memory}");
+  create<LLVM::InlineAsmOp>(TypeRange(), pointers, "",
+                            llvm::join(constraints, ","),
+                            /*has_side_effects=*/true, /*is_align_stack=*/false,
+                            LLVM::TailCallKind::None, /*asm_dialect=*/nullptr,
+                            /*operand_attrs=*/nullptr);
 }
 
 void SimtBuilder::require(Capability capability, StringRef instruction) {

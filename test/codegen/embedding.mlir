@@ -3,7 +3,7 @@
 // A token a tile; a table whose rows are interleaved is gathered by elements.
 
 // CHECK-LABEL: func.func private @interleaved_gather(
-// CHECK-SAME:      %[[IDS:.*]]: memref<?xi32>, %[[TABLE:.*]]: memref<3x21x16xf16> {mambit.constant}, %[[Y:.*]]: memref<?x21xf32>,
+// CHECK-SAME:      %[[IDS:.*]]: memref<?xi32>, %[[TABLE:.*]]: memref<3x21x16xf16>, %[[Y:.*]]: memref<?x21xf32>,
 // CHECK-SAME:      %{{.*}}: index, %{{.*}}: index, %{{.*}}: index, %[[T:.*]]: index) attributes {grid = "tokens"}
 // CHECK:         %[[ID:.*]] = memref.load %[[IDS]][%[[T]]]
 // CHECK:         %[[INDEX:.*]] = arith.index_cast %[[ID]] : i32 to index

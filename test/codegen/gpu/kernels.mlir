@@ -6,7 +6,7 @@
 // RUN: mambit-opt %s --emit-kernels=target=sm_80 \
 // RUN:   | FileCheck %s --check-prefixes=CHECK,B1,MMA --implicit-check-not=griddepcontrol
 // RUN: mambit-opt %s --emit-kernels=target=sm_120 \
-// RUN:   | FileCheck %s --check-prefixes=CHECK,WAIT,MMA --implicit-check-not=and_popc --implicit-check-not=vote.sync
+// RUN:   | FileCheck %s --check-prefixes=CHECK,WAIT,MMA --implicit-check-not=and_popc --implicit-check-not=intr.fshl
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a --lower-gpu-kernels \
 // RUN:   | FileCheck %s --check-prefix=LLVM
 
@@ -37,25 +37,39 @@
 // CHECK:         memref.get_global @{{.*}} : memref<16x32xf32, 3>
 // CHECK:         scf.for {{.*}} -> (f32, f32, f32, f32)
 
-// Few tokens, where products of bits are native: planes of bits.
-// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue_planes
-// B1-SAME:    threads = 64 : i64, when = "tokens <= 8"
-// B1:         nvvm.shfl.sync bfly
-// B1:         nvvm.barrier
-// B1:         math.sqrt
-// B1:         math.roundeven
-// B1-COUNT-16: nvvm.vote.sync ballot
-// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_planes
-// B1-SAME:    grid = "72 / 32", threads = 256 : i64, when = "tokens <= 8"
-// B1:         vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
+// A token or two, where products of bits are native: each block makes the
+// planes. Weights are asked for before the wait; then a barrier for the largest
+// magnitude, and one for the warps' counts.
+// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_fused_planes
+// B1-SAME:    grid = "5", threads = 64 : i64, when = "tokens <= 2"
+// B1:         vector.load {{.*}} {alignment = 8 : i64} : memref<5x9x16xi32>, vector<2xi32>
 // B1WAIT:     nvvm.griddepcontrol wait
-// B1-COUNT-4: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
+// B1WAIT:     llvm.inline_asm has_side_effects "", "l,{{.*}}~{memory}"
+// B1:         scf.for
+// B1:         nvvm.redux.sync max
+// B1:         nvvm.barrier
+// B1:         llvm.intr.fshl
+// B1-COUNT-2: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
+// B1:         nvvm.barrier
+// B1:         llvm.nvvm.rsqrt.approx
+
+// Some tokens: a prologue leaves the planes in memory.
+// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue_planes
+// B1-SAME:    grid = "tokens", threads = 64 : i64, when = "3 <= tokens <= 8"
+// B1:         nvvm.redux.sync max
+// B1:         llvm.intr.fshl
+// B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_planes
+// B1-SAME:    grid = "5", threads = 64 : i64, when = "3 <= tokens <= 8"
+// B1:         vector.load {{.*}} {alignment = 8 : i64} : memref<5x9x16xi32>, vector<2xi32>
+// B1WAIT:     nvvm.griddepcontrol wait
+// B1-COUNT-2: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
 
 // Else digits.
 // CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_prologue_digits
 // B1-SAME:       when = "9 <= tokens"
-// CHECK:         math.roundeven
-// CHECK-NOT:     nvvm.vote.sync
+// CHECK:         nvvm.redux.sync max
+// CHECK:         llvm.nvvm.prmt
+// CHECK-NOT:     llvm.intr.fshl
 // For some tokens the warps share the columns; the weights do not wait.
 // CHECK-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_split
 // CHECK-SAME:    grid = "tokens / 16, 72 / 32", threads = 512
@@ -94,7 +108,7 @@
 // CHECK:         arith.xori
 
 // LLVM:       llvm.func @embedding_1000x72_f16_gather(
-// LLVM-SAME:    !llvm.ptr {llvm.noalias}, {{.*}}!llvm.ptr {llvm.noalias, llvm.readonly}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
+// LLVM-SAME:    !llvm.ptr {llvm.noalias}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
 // LLVM-SAME:    nvvm.kernel, nvvm.reqntid = array<i32: 256>
 // LLVM:         nvvm.read.ptx.sreg.ctaid.x
 // LLVM:       llvm.mlir.global private @scan_h9_p32_g1_s24_recurrence_shared{{.*}}addr_space = 3
