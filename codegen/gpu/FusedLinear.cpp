@@ -85,7 +85,8 @@ void FusedLinear::emitFloatProduct() {
                   sum = addZeros(sum, loaded, [&](Val column) {
                     return b.load(v, {t, column});
                   });
-                emitEpilogue(sum, loaded, t, loadTau(t), loadResidual(t, row));
+                b.store(finish(sum, loaded, loadTau(t), loadResidual(t, row)),
+                        b.buffer("y"), {t, row});
               });
             };
             if (binary)
