@@ -16,6 +16,7 @@ namespace {
 
 constexpr int maxDepth = 32;
 constexpr uint64_t maxBytes = 64 << 20;
+constexpr uint64_t maxValues = 1 << 20; // each takes far more than its text
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// A word that Python writes for a number and JSON does not have. While
@@ -98,7 +99,10 @@ Json parseJson(std::string_view text, const std::string &file) {
     fail(file, ": expected at most ", maxBytes, " bytes of JSON, found ",
          text.size());
   std::vector<std::unordered_set<std::string>> keys;
+  uint64_t values = 0;
   auto check = [&](int depth, Json::parse_event_t event, Json &parsed) {
+    if (++values > maxValues)
+      fail(file, ": expected at most ", maxValues, " values and keys of JSON");
     if (depth > maxDepth)
       fail(file, ": expected JSON nested at most ", maxDepth, " deep");
     switch (event) {

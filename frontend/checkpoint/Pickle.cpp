@@ -16,6 +16,7 @@ namespace {
 // A state dict needs some twenty values a tensor.
 constexpr size_t maxValues = 1 << 20;
 constexpr size_t maxStack = 1 << 20;
+constexpr size_t maxItems = 1 << 22; // of all containers
 constexpr size_t maxPickle = 64 << 20;
 
 /// The opcodes read, with the names of Python's pickletools.
@@ -212,6 +213,7 @@ private:
   void pushLong();
   void pushTuple(size_t count);
   void pushGlobal(std::string_view module, std::string_view symbol);
+  void addItems(Value &container, const std::vector<Value *> &items);
   void setItems(const std::vector<Value *> &items);
   void appendItems(const std::vector<Value *> &items);
 
@@ -231,6 +233,7 @@ private:
   std::deque<Value> pool;
   std::vector<Value *> stack;
   std::vector<size_t> marks;
+  size_t itemCount = 0;
   std::unordered_map<uint64_t, Value *> memo;
   std::vector<View> views;
 };
@@ -346,19 +349,27 @@ void Unpickler::pushGlobal(std::string_view module, std::string_view symbol) {
         ": expected tensors and nothing else");
 }
 
+/// A value can be the item of many, so items are not bounded by values.
+void Unpickler::addItems(Value &container, const std::vector<Value *> &items) {
+  itemCount += items.size();
+  if (itemCount > maxItems)
+    fault("expected at most ", maxItems, " items of lists, dicts and tuples");
+  container.items.insert(container.items.end(), items.begin(), items.end());
+}
+
 void Unpickler::setItems(const std::vector<Value *> &items) {
   Value &dict = top();
   if (dict.kind != Kind::dict || items.size() % 2)
     fault("expected keys and values for a dict, found ", items.size(),
           " values for a ", kindName(dict.kind));
-  dict.items.insert(dict.items.end(), items.begin(), items.end());
+  addItems(dict, items);
 }
 
 void Unpickler::appendItems(const std::vector<Value *> &items) {
   Value &list = top();
   if (list.kind != Kind::list)
     fault("expected a list to append to, found a ", kindName(list.kind));
-  list.items.insert(list.items.end(), items.begin(), items.end());
+  addItems(list, items);
 }
 
 const Value &Unpickler::argument(const Value &args, size_t index, Kind kind,
@@ -576,7 +587,7 @@ void Unpickler::step(Op op) {
     return;
   case Op::tuple: {
     std::vector<Value *> items = popToMark();
-    pushNew(Kind::tuple).items = std::move(items);
+    addItems(pushNew(Kind::tuple), items);
     return;
   }
   case Op::emptyList:

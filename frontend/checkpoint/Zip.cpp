@@ -24,6 +24,7 @@ constexpr uint32_t locator64Signature = 0x07064b50;
 constexpr uint64_t localSize = 30, centralSize = 46, endSize = 22;
 constexpr uint64_t end64Size = 56, locator64Size = 20;
 constexpr uint64_t maxComment = 0xffff;
+constexpr uint64_t maxEntries = 1 << 20;
 constexpr uint16_t zip64Extra = 0x0001;
 constexpr uint16_t encryptionFlags = 1 << 0 | 1 << 6 | 1 << 13;
 
@@ -110,9 +111,10 @@ void Reader::findDirectory() {
     fail(name, ": zip directory: expected it before offset ", end, ", found ",
          size, " bytes at ", directoryBegin);
   directoryEnd = directoryBegin + size;
-  if (entryCount > size / centralSize)
-    fail(name, ": zip directory: expected at most ", size / centralSize,
-         " entries in ", size, " bytes, found ", entryCount);
+  uint64_t most = std::min(size / centralSize, maxEntries);
+  if (entryCount > most)
+    fail(name, ": zip directory: expected at most ", most, " entries in ", size,
+         " bytes, found ", entryCount);
 }
 
 /// Takes the sizes that did not fit from the zip64 field among the extra ones.

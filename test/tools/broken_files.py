@@ -7,7 +7,7 @@
 A case is a folder made from a small random checkpoint of one of the formats,
 spoiled in one way, and what the error must name. Every tool that reads
 checkpoints must end with exit status 1 and one line that names it, print nothing
-else, leave no file behind, and take little memory and time. The same goes for
+else, leave no file behind, and do with little memory and time. The same goes for
 broken artifacts and saved sessions. Whatever a tool was found to get wrong
 becomes a case.
 """
@@ -18,13 +18,11 @@ import json
 import os
 import pathlib
 import pickle
-import resource
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 import zipfile
 
@@ -35,7 +33,7 @@ sys.path.insert(0, str(HERE.parent / "reference"))
 import make_checkpoint as maker
 
 CHECKPOINTS = HERE.parent / "checkpoints"
-MOST_BYTES = 400 << 20  # of memory; mambit-compile with its LLVM takes 150 MiB
+MOST_BYTES = 400 << 20  # of memory, beside mapped files; beyond, there is no more
 MOST_SECONDS = 20
 
 # --- Checkpoints -------------------------------------------------------------
@@ -425,6 +423,26 @@ def zip_count_too_large(folder):
 
 
 @case
+def zip_of_many_entries(folder):
+    """Empty ones, whose names are all there is."""
+    write(folder, official())
+    count = 1100000
+    local = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 0, 0, 0, 0, 0, 0, 7, 0)
+    central = struct.pack("<IHHHHHHIIIHHHHHI", 0x02014B50, 20, 20, 0, 0, 0, 0, 0, 0, 0, 7,
+                          0, 0, 0, 0, 0)
+    names = [b"%07d" % i for i in range(count)]
+    body = b"".join(local + name for name in names)
+    directory = b"".join(central + struct.pack("<I", 37 * i) + name
+                         for i, name in enumerate(names))
+    end64 = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count,
+                        len(directory), len(body))
+    locator = struct.pack("<IIQI", 0x07064B50, 0, len(body) + len(directory), 1)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (folder / BIN).write_bytes(body + directory + end64 + locator + end)
+    return [BIN, "zip directory", "entries", "found 1100000"]
+
+
+@case
 def zip_directory_beyond_the_file(folder):
     write(folder, official())
     patch(folder / BIN, lambda data: data.rindex(b"PK\5\6") + 16, "<I", 0x7FFFFFFF)
@@ -529,6 +547,12 @@ BAD_PICKLES = {
         ) + b".",
         "dict",
     ),
+    "references": (
+        b"\x80\x02]q\0" + (b"(" + b"h\0" * 1000000 + b"e") * 20 + b".", "at most",
+    ),
+    "references-in-tuples": (
+        b"\x80\x02Nq\0" + (b"(" + b"h\0" * 1000000 + b"t") * 20 + b".", "at most",
+    ),
     "a-list-in-itself": (b"\x80\x02]q\0(h\0h\0e" + b"." , "dict"),
     "memo-missing": (b"\x80\x02h\x05.", "memo"),
     "stack-empty": (b"\x80\x02s.", "stack"),
@@ -621,6 +645,15 @@ BAD_HEADERS = {
                          b'"data_offsets": [0, Infinity]}}', '"a": expected two data_offsets'),
     "overlap": (
         lambda h: h.update(copy=first(h)), "overlaps",
+    ),
+    # Small values cost much more memory than text.
+    "many-sizes": (
+        lambda h: b'{"a": {"dtype": "F32", "shape": [' + b"0," * 20000000 + b"0]}}",
+        "expected at most",
+    ),
+    "many-tensors": (
+        lambda h: b'{"a": {}' + b"".join(b',"%d":[]' % i for i in range(1100000)) + b"}",
+        "expected at most",
     ),
 }
 
@@ -1029,24 +1062,21 @@ def folder_is_missing(folder):
 
 
 def run(command, folder):
-    """Exit status, output, errors, seconds and bytes of memory."""
-    begin = time.monotonic()
+    """Exit status, output, errors."""
     with open(folder / "stdout", "w+b") as out, open(folder / "stderr", "w+b") as err:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS,) * 2),
+        limits = ["prlimit", f"--cpu={MOST_SECONDS}", f"--data={MOST_BYTES}"]
+        status = subprocess.call(
+            limits + command, stdout=out, stderr=err, stdin=subprocess.DEVNULL
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
     texts = [(folder / n).read_bytes().decode(errors="replace") for n in ("stdout", "stderr")]
-    return process.returncode, *texts, time.monotonic() - begin, usage.ru_maxrss << 10
+    return status, *texts
 
 
 def judge(command, folder, expected):
     """What is wrong with how a command met a broken file."""
     outputs = folder / "outputs"
     outputs.mkdir()
-    status, out, err, seconds, memory = run(
+    status, out, err = run(
         [part.replace("OUTPUTS", str(outputs)) for part in command], folder
     )
     found = []
@@ -1062,10 +1092,6 @@ def judge(command, folder, expected):
     left = sorted(path.name for path in outputs.iterdir())
     if left:
         found.append(f"leaves {', '.join(left)}")
-    if seconds > MOST_SECONDS:
-        found.append(f"takes {seconds:.0f} s")
-    if memory > MOST_BYTES:
-        found.append(f"takes {memory >> 20} MiB")
     for name in (outputs, folder / "stdout", folder / "stderr"):
         shutil.rmtree(name) if name.is_dir() else name.unlink()
     return [f"{command[0]}: {one}" for one in found] + [err[:2000]] * bool(found)
