@@ -28,6 +28,8 @@ static constexpr int64_t kHalfBlocks = 4;
 /// Bytes of counts in a block's shared memory, and words of weights in a
 /// thread's registers, at most.
 static constexpr int64_t kCountBytes = 40 << 10, kWeightWords = 64;
+/// Spans of tokens whose planes a thread reads at once, and tokens.
+static constexpr int64_t kSpansTogether = 16, kTokensTogether = 4;
 
 /// Row tiles of a block. The time is that of the busiest multiprocessor: for
 /// each of its blocks what making the planes takes, in units of what a tile
@@ -58,6 +60,8 @@ void FusedLinear::emitBitPlanes(StringRef suffix, bool fused,
   int64_t tokens = condition.high, tiles = chooseRowTiles(fused, tokens);
   int64_t rows = tiles * kTileRows, threads = warps * SimtBuilder::kWarp;
   int64_t numEights = bits / 8;
+  int64_t together =
+      std::clamp<int64_t>(kSpansTogether / spansOfWarp, 1, kTokensTogether);
   bool whole = warps * spansOfWarp * Activations::kSpan == k;
   Type i32 = b.getI32Type();
 
@@ -97,14 +101,7 @@ void FusedLinear::emitBitPlanes(StringRef suffix, bool fused,
     Val count = b.extent(extent), residual;
     if (op.getResidual() && tokensAtOnce >= tokens)
       residual = loadResidual(max(min(firstToken, count - 1), 0), row.number);
-    b.loop(0, count, 1, [&](Val t) {
-      SmallVector<Vals> planes; // by span
-      if (fused)
-        activations->quantise(
-            t, t, [&](Val, Val q) { planes.push_back(getPlanes(q)); });
-      else
-        for (int64_t i = 0; i < spansOfWarp; ++i)
-          planes.push_back(loadPlanes(t, b.warp() + i * warps));
+    auto countToken = [&](Val t, ArrayRef<Vals> planes) {
       for (int64_t r = 0; r < tiles; ++r) {
         SmallVector<Vals> sums(numEights, Vals(4, b.constant(i32, 0)));
         for (int64_t i = 0; i < spansOfWarp; ++i)
@@ -118,7 +115,31 @@ void FusedLinear::emitBitPlanes(StringRef suffix, bool fused,
                   {t * warps + b.warp(), g * 2 + inQuad + r * kTileRows});
         });
       }
-    });
+    };
+    auto makeAndCount = [&](Val t) {
+      SmallVector<Vals> planes; // by span
+      activations->quantise(
+          t, t, [&](Val, Val q) { planes.push_back(getPlanes(q)); });
+      countToken(t, planes);
+    };
+    if (fused && tokens == 1)
+      makeAndCount(b.index(0));
+    else if (fused)
+      b.loop(0, count, 1, makeAndCount);
+    else
+      // The planes of some tokens are under way together. What is past the last
+      // token is the last again.
+      b.loop(0, count, together, [&](Val first) {
+        SmallVector<Val> ts;
+        SmallVector<SmallVector<Vals>> planes(together);
+        for (int64_t j = 0; j < together; ++j) {
+          ts.push_back(j == 0 ? first : min(first + j, count - 1));
+          for (int64_t i = 0; i < spansOfWarp; ++i)
+            planes[j].push_back(loadPlanes(ts[j], b.warp() + i * warps));
+        }
+        for (int64_t j = 0; j < together; ++j)
+          countToken(ts[j], planes[j]);
+      });
     b.barrier();
 
     auto finish = [&](Val t) {

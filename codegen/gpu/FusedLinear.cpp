@@ -55,7 +55,7 @@ void FusedLinear::emit() {
   bool fusable = spansOfWarp <= Activations::kKept;
   if (fusable)
     emitBitPlanes("fused_planes", true,
-                  Condition::atMost(extent, kFusedTokens));
+                  Condition::between(extent, 1, kFusedTokens));
   Condition few =
       Condition::between(extent, fusable ? kFusedTokens + 1 : 0, kFewTokens);
   emitPrologue("prologue_planes", Form::planes, few);

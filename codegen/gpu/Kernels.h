@@ -26,12 +26,14 @@ mlir::FailureOr<llvm::SmallVector<Phase>> emitKernel(plan::KernelOp kernel,
                                                      mlir::ModuleOp module,
                                                      MatmulStrategy strategy);
 
-/// One phase, "gather": a token a block.
+/// One phase, "gather": some columns of a token a block.
 void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
 
-/// Two phases. "prologue", a token a block, makes the activations that the
-/// product is of: normalised, weighted, quantised. It is left out if they are
-/// the input itself. "matmul" makes some rows of some tokens a block.
+/// For each number of tokens that makes a strategy of its own two phases.
+/// "prologue…", a token a block, makes the activations that the product is of:
+/// normalised, weighted, quantised. It is left out if they are the input itself.
+/// "matmul…" makes some rows of some tokens a block. For very few tokens there
+/// is one phase, "fused…", whose blocks make the activations too.
 void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
                      MatmulStrategy strategy);
 

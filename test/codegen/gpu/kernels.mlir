@@ -11,7 +11,7 @@
 // RUN:   | FileCheck %s --check-prefix=LLVM
 
 // CHECK-LABEL: func.func private @embedding_1000x72_f16_gather
-// CHECK-SAME:    grid = "tokens", threads = 256
+// CHECK-SAME:    grid = "tokens, 72 / 256", threads = 256
 // WAIT:          nvvm.griddepcontrol launch_dependents
 // WAIT:          nvvm.griddepcontrol wait
 // CHECK:         arith.extf {{.*}} : f16 to f32
@@ -41,7 +41,7 @@
 // planes. Weights are asked for before the wait; then a barrier for the largest
 // magnitude, and one for the warps' counts.
 // B1-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_fused_planes
-// B1-SAME:    grid = "5", threads = 64 : i64, when = "tokens <= 2"
+// B1-SAME:    grid = "5", threads = 64 : i64, when = "1 <= tokens <= 2"
 // B1:         vector.load {{.*}} {alignment = 8 : i64} : memref<5x9x16xi32>, vector<2xi32>
 // B1WAIT:     nvvm.griddepcontrol wait
 // B1WAIT:     llvm.inline_asm has_side_effects "", "l,{{.*}}~{memory}"
