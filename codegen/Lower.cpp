@@ -67,6 +67,9 @@ func::FuncOp mambit::makeInternal(func::FuncOp phase) {
   phase.setName((phase.getName() + "_tile").str());
   phase->setAttr("llvm.linkage",
                  LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
+  // However large: only in its entry point is known what it is called with.
+  phase->setAttr("passthrough",
+                 Builder(context).getStrArrayAttr("alwaysinline"));
   return phase;
 }
 

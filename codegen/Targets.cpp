@@ -30,6 +30,8 @@ llvm::StringRef mambit::stringify(Capability capability) {
     return "b1_mma";
   case Capability::s8Mma:
     return "s8_mma";
+  case Capability::bf16Mma:
+    return "bf16_mma";
   case Capability::dependentLaunch:
     return "dependent_launch";
   case Capability::cluster:
@@ -117,7 +119,8 @@ static std::vector<Target> getGpuTargets() {
   gpu.gpu.staticSharedBytes = 48 << 10;
   gpu.gpu.threads = 1024;
   gpu.gpu.registers = 65536;
-  gpu.capabilities = {Capability::halfConvert, Capability::s8Mma};
+  gpu.capabilities = {Capability::halfConvert, Capability::s8Mma,
+                      Capability::bf16Mma};
 
   Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, 108, {Capability::b1Mma});
   Target sm86 = chip(sm80, "sm_86", "+ptx78", 99, 84);

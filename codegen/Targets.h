@@ -36,6 +36,8 @@ enum class Capability : unsigned {
   b1Mma,
   /// Tensor-core products of signed bytes, m16n8k32.
   s8Mma,
+  /// Tensor-core products of bf16, m16n8k16 with f32 sums.
+  bf16Mma,
   /// Programmatic dependent launch: a kernel starts while the one before it
   /// ends, and waits where it needs its results.
   dependentLaunch,

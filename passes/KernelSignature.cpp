@@ -182,7 +182,8 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::ScanOp op) {
   builder.addResult("y", op.getY());
 
   auto f32 = Float32Type::get(op.getContext());
-  builder.addScratch("xbc", {op.getConvChannels()}, f32);
+  int64_t halves = 2 * op.getGroups() * llvm::alignTo(op.getDState(), 16);
+  builder.addScratch("xbc", {std::max(op.getConvChannels(), halves)}, f32);
   builder.addScratch("dt", {op.getHeads()}, f32);
   builder.addScratch("decay", {op.getHeads()}, f32);
   builder.addCounters("tickets", op.getGroups());

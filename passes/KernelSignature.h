@@ -27,7 +27,8 @@
 //                                     else v = x
 //    - fused_linear with shift_weight:
 //        tau    f32 [T]
-//    - scan: xbc f32 [tokens][C] after SiLU, dt and decay f32 [tokens][H]
+//    - scan: xbc f32 [tokens][C] after SiLU, or two halves in 16 bits of B and
+//      C alone, d_state up to a multiple of 16; dt and decay f32 [tokens][H]
 // 4. Counters, which a slot has for all kernels in common: zero in a new slot,
 //    and left zero by every launch.
 //    - scan: tickets i32 [groups]

@@ -18,14 +18,65 @@ ScanStrategy::Sequence ScanStrategy::getSequence(Val number) {
           b.toIndex(b.load(offsets, {number + 1}))};
 }
 
-Val ScanStrategy::getStep(Val token, Val head) {
-  Val dt = b.load(b.buffer("zxbcdt"), {token, head + (inner + channels)}) +
-           b.load(b.buffer("dt_bias"), {head});
-  return min(max(softplus(dt), op.getDtMin().convertToFloat()),
-             op.getDtMax().convertToFloat());
+ScanStrategy::Convolution ScanStrategy::getConvolution(const Sequence &sequence,
+                                                       Val channel) const {
+  Convolution conv{this, sequence, channel, Val(), {}};
+  conv.bias = mamba::ScanOp(op).getConvBias()
+                  ? b.load(b.buffer("conv_bias"), {channel})
+                  : b.constant(b.getF32Type(), 0);
+  for (int64_t w = 0; w < taps; ++w)
+    conv.weight.push_back(b.load(b.buffer("conv_weight"), {w, channel}));
+  return conv;
+}
+
+Val ScanStrategy::Convolution::input(Val token, bool maybeOfState) const {
+  SimtBuilder &b = scan->b;
+  Val at = min(max(token, sequence.begin), sequence.end - 1);
+  Val x = b.load(b.buffer("zxbcdt"), {at, channel + scan->inner}); // behind z
+  int64_t before = scan->taps - 1;
+  if (!maybeOfState || before == 0)
+    return x;
+  Val row = max(min(token - sequence.begin + before, before - 1), 0);
+  return select(token < sequence.begin,
+                b.load(b.buffer("conv_state"), {sequence.slot, row, channel}),
+                x);
+}
+
+Val ScanStrategy::Convolution::at(Val token) const {
+  Val sum = bias;
+  for (int64_t w = 0; w < scan->taps; ++w) {
+    int64_t before = scan->taps - 1 - w;
+    sum = fma(input(token - before, before != 0), weight[w], sum);
+  }
+  return sum;
+}
+
+Vals ScanStrategy::Convolution::window() const {
+  Vals window;
+  for (int64_t w = 0; w + 1 < scan->taps; ++w)
+    window.push_back(input(sequence.end - (scan->taps - 1 - w), true));
+  return window;
+}
+
+void ScanStrategy::Convolution::replaceState(ArrayRef<Val> window) const {
+  SimtBuilder &b = scan->b;
+  for (auto [w, x] : llvm::enumerate(window))
+    b.store(x, b.buffer("conv_state"), {sequence.slot, int64_t(w), channel});
+}
+
+Val ScanStrategy::getRawStep(Val token, Val head) const {
+  return b.load(b.buffer("zxbcdt"), {token, head + (inner + channels)}) +
+         b.load(b.buffer("dt_bias"), {head});
+}
+
+Val ScanStrategy::getStep(Val raw) const {
+  mamba::ScanOp scan = op;
+  return min(max(softplus(raw), scan.getDtMin().convertToFloat()),
+             scan.getDtMax().convertToFloat());
 }
 
 void cuda::emitScan(SimtBuilder &b, mamba::ScanOp op) {
   emitScanStep(b, op);
-  emitScanRecurrence(b, op);
+  if (!emitScanChunks(b, op))
+    emitScanRecurrence(b, op);
 }

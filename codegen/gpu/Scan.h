@@ -31,8 +31,27 @@ protected:
   };
   Sequence getSequence(Val number);
 
-  /// δ of a head and token.
-  Val getStep(Val token, Val head);
+  /// The convolution of one channel of x, B and C over a sequence.
+  struct Convolution {
+    const ScanStrategy *scan = nullptr;
+    Sequence sequence;
+    Val channel, bias;
+    Vals weight;
+
+    /// The input of a token, clamped to the last; it may be of the state, which
+    /// has those before the sequence's first token.
+    Val input(Val token, bool maybeOfState) const;
+    /// Before SiLU.
+    Val at(Val token) const;
+    /// The last inputs, which are the new state.
+    Vals window() const;
+    void replaceState(llvm::ArrayRef<Val> window) const;
+  };
+  Convolution getConvolution(const Sequence &sequence, Val channel) const;
+
+  /// The input of a head's step size, and δ of it.
+  Val getRawStep(Val token, Val head) const;
+  Val getStep(Val raw) const;
 
   SimtBuilder &b;
   mamba::ScanOp op;
@@ -42,9 +61,13 @@ protected:
 /// "step", for sequences of one token: some channels of a head a block.
 void emitScanStep(SimtBuilder &b, mamba::ScanOp op);
 
-/// For longer sequences, "conv", some channels of a sequence a block, makes the
-/// inputs of "recurrence", some channels of a head of a sequence a block, token
-/// by token.
+/// For longer sequences, chunks of tokens on tensor cores (ScanChunks.cpp).
+/// False if the target has no room for it.
+bool emitScanChunks(SimtBuilder &b, mamba::ScanOp op);
+
+/// Where that does not fit: "conv", some channels of a sequence a block, makes
+/// the inputs of "recurrence", some channels of a head of a sequence a block,
+/// token by token.
 void emitScanRecurrence(SimtBuilder &b, mamba::ScanOp op);
 
 } // namespace mambit::cuda

@@ -35,69 +35,43 @@ void ScanRecurrence::emit() {
   // Blocks of channels, then blocks of heads for their step sizes.
   int64_t ofChannels = llvm::divideCeilSigned(channels, kChannels);
   int64_t ofHeads = llvm::divideCeilSigned(heads, kChannels);
-  b.phase("conv",
-          {{plan::Dim::sequences}, {plan::Dim::none, ofChannels + ofHeads}},
-          kConvThreads, [&](ArrayRef<Val> tile) {
-            b.waitForPrevious();
-            Sequence sequence = getSequence(tile[0]);
-            Val first = tile[1] * kChannels + b.lane();
-            b.when(
-                tile[1] < ofChannels, [&] { emitConv(sequence, first); },
-                [&] { emitSteps(sequence, first - ofChannels * kChannels); });
-          },
-          Condition::several());
+  b.phase(
+      "conv", {{plan::Dim::sequences}, {plan::Dim::none, ofChannels + ofHeads}},
+      kConvThreads,
+      [&](ArrayRef<Val> tile) {
+        b.waitForPrevious();
+        Sequence sequence = getSequence(tile[0]);
+        Val first = tile[1] * kChannels + b.lane();
+        b.when(
+            tile[1] < ofChannels, [&] { emitConv(sequence, first); },
+            [&] { emitSteps(sequence, first - ofChannels * kChannels); });
+      },
+      Condition::several());
 
   int64_t parts = llvm::divideCeilSigned(headdim, kLanes);
-  b.phase("recurrence",
-          {{plan::Dim::sequences}, {plan::Dim::none, heads * parts}}, kThreads,
-          [&](ArrayRef<Val> tile) {
-            b.waitForPrevious();
-            emitRecurrence(getSequence(tile[0]), tile[1] / parts,
-                           tile[1] % parts * kLanes);
-          },
-          Condition::several());
+  b.phase(
+      "recurrence", {{plan::Dim::sequences}, {plan::Dim::none, heads * parts}},
+      kThreads,
+      [&](ArrayRef<Val> tile) {
+        b.waitForPrevious();
+        emitRecurrence(getSequence(tile[0]), tile[1] / parts,
+                       tile[1] % parts * kLanes);
+      },
+      Condition::several());
 }
 
 /// The convolution of a channel with SiLU. The warps share the tokens out.
 void ScanRecurrence::emitConv(const Sequence &sequence, Val channel) {
-  Val state = b.buffer("conv_state"), zxbcdt = b.buffer("zxbcdt");
-  Val inside = channel < channels, c = min(channel, channels - 1);
-  /// The input so many tokens before a token's, which may be of the state.
-  auto input = [&](Val t, int64_t before) {
-    Val at = t - before, old = at - sequence.begin + (taps - 1);
-    Val fromState = at < sequence.begin;
-    Val result = b.load(
-        zxbcdt, {max(at, sequence.begin), c + inner /* z comes first */});
-    if (before == 0)
-      return result;
-    return select(fromState,
-                  b.load(state, {sequence.slot, min(old, taps - 2), c}),
-                  result);
-  };
+  Val isThere = channel < channels;
   b.when(sequence.begin + 1 < sequence.end, [&] {
-    Vals weight;
-    for (int64_t w = 0; w < taps; ++w)
-      weight.push_back(b.load(b.buffer("conv_weight"), {w, c}));
-    Val bias = op.getConvBias() ? b.load(b.buffer("conv_bias"), {c})
-                                : b.constant(b.getF32Type(), 0);
+    Convolution conv = getConvolution(sequence, min(channel, channels - 1));
     b.loop(sequence.begin + b.warp(), sequence.end, kConvWarps, [&](Val t) {
-      Val sum = bias;
-      for (int64_t w = 0; w < taps; ++w)
-        sum = fma(input(t, taps - 1 - w), weight[w], sum);
-      b.when(inside,
-             [&] { b.store(silu(sum), b.buffer("xbc"), {t, channel}); });
+      Val x = silu(conv.at(t));
+      b.when(isThere, [&] { b.store(x, b.buffer("xbc"), {t, channel}); });
     });
-    // The last inputs are the new state, some of them maybe the old's.
-    Vals window;
-    for (int64_t w = 0; w + 1 < taps; ++w)
-      window.push_back(input(sequence.end - 1, taps - 2 - w));
+    Vals window = conv.window();
     b.barrier();
-    b.when(b.warp() == 0, [&] {
-      b.when(inside, [&] {
-        for (auto [w, x] : llvm::enumerate(window))
-          b.store(x, state, {sequence.slot, int64_t(w), channel});
-      });
-    });
+    b.when((b.warp() == 0) & isThere, [&] { conv.replaceState(window); });
   });
 }
 
@@ -106,7 +80,7 @@ void ScanRecurrence::emitSteps(const Sequence &sequence, Val head) {
   b.when(head < heads, [&] {
     Val a = b.load(b.buffer("A"), {head});
     b.loop(sequence.begin + b.warp(), sequence.end, kConvWarps, [&](Val t) {
-      Val dt = getStep(t, head);
+      Val dt = getStep(getRawStep(t, head));
       b.store(dt, b.buffer("dt"), {t, head});
       b.store(exp(dt * a), b.buffer("decay"), {t, head});
     });

@@ -42,8 +42,9 @@ private:
 
   /// The rows of the state that a lane has in registers at once.
   static constexpr int64_t kRows = 8;
-  /// Channels of a block: a line of the cache.
-  static constexpr int64_t kChannels = 32;
+  /// Channels of a block. Measured on an H100, 64 rather than 32: 7.9 ms of 8.3
+  /// for 64 layers of 80 heads and 64 sequences, 5.3 µs of 5.9 a layer for one.
+  static constexpr int64_t kChannels = 64;
 
   int64_t width;    // adjacent channels of a lane
   int64_t rowLanes; // lanes of a row
@@ -152,7 +153,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
       b.when(input.index < 2 * padded + part,
              [&] { b.store(sum, convolved, {input.index}); });
     }
-    Val dt = getStep(t, head), decay = exp(dt * a);
+    Val dt = getStep(getRawStep(t, head)), decay = exp(dt * a);
     b.barrier();
     Val isLast = b.shared({1}, b.getI32Type());
     b.when(b.thread() == 0, [&] {

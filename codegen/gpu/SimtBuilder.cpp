@@ -141,10 +141,23 @@ static Val constantI32(SimtBuilder &b, int64_t value) {
   return b.constant(b.getI32Type(), value);
 }
 
-Val SimtBuilder::shuffleXor(Val x, int64_t mask) {
+Val SimtBuilder::shuffle(Val x, int64_t operand, int64_t clamp,
+                         NVVM::ShflKind kind) {
   return wrap(create<NVVM::ShflOp>(
-      x.getType(), constantI32(*this, -1), x, constantI32(*this, mask),
-      constantI32(*this, kWarp - 1), NVVM::ShflKind::bfly, UnitAttr()));
+      x.getType(), constantI32(*this, -1), x, constantI32(*this, operand),
+      constantI32(*this, clamp), kind, UnitAttr()));
+}
+
+Val SimtBuilder::shuffleXor(Val x, int64_t mask) {
+  return shuffle(x, mask, kWarp - 1, NVVM::ShflKind::bfly);
+}
+
+Val SimtBuilder::shuffleUp(Val x, int64_t distance) {
+  return shuffle(x, distance, 0, NVVM::ShflKind::up);
+}
+
+Val SimtBuilder::broadcastLane(Val x, int64_t lane) {
+  return shuffle(x, lane, kWarp - 1, NVVM::ShflKind::idx);
 }
 
 Val SimtBuilder::ballot(Val condition) {
@@ -291,6 +304,14 @@ void SimtBuilder::request(ArrayRef<Val> loaded) {
                             /*operand_attrs=*/nullptr);
 }
 
+Val SimtBuilder::flat(Val buffer) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  return wrap(create<memref::ReinterpretCastOp>(
+      MemRefType::get({ShapedType::kDynamic}, element), buffer, getIndexAttr(0),
+      ArrayRef<OpFoldResult>{OpFoldResult(Value(index(1)))},
+      ArrayRef<OpFoldResult>{getIndexAttr(1)}));
+}
+
 Val SimtBuilder::address(Val buffer, ArrayRef<Operand> at) {
   auto type = cast<MemRefType>(buffer.getType());
   auto [strides, offset] = type.getStridesAndOffset();
@@ -311,4 +332,76 @@ Val SimtBuilder::atomicIncrement(Val buffer, ArrayRef<Operand> at,
   return wrap(create<LLVM::AtomicRMWOp>(
       LLVM::AtomicBinOp::uinc_wrap, Value(address(buffer, at)),
       Value(constantI32(*this, last)), LLVM::AtomicOrdering::monotonic));
+}
+
+//===--------------------------------------------------------------------===//
+// Halves
+//===--------------------------------------------------------------------===//
+
+std::pair<Val, Val> SimtBuilder::split(Val first, Val second) {
+  auto pack = [&](Val low, Val high) {
+    Val pair = intrinsic("llvm.nvvm.ff2bf16x2.rn", vector(getBF16Type(), 2),
+                         {high, low});
+    return extract(bitcast(pair, vector(getI32Type(), 1)), 0);
+  };
+  Val high = pack(first, second);
+  Type f32 = getF32Type();
+  return {high, pack(first - bitcast(high << 16, f32),
+                     second - bitcast(high & -65536, f32))};
+}
+
+Vals SimtBuilder::mmaHalves(ArrayRef<Val> a, ArrayRef<Val> b,
+                            ArrayRef<Val> acc) {
+  require(Capability::bf16Mma, "mma.m16n8k16 of bf16");
+  auto values = [](ArrayRef<Val> vals) {
+    return SmallVector<Value>(vals.begin(), vals.end());
+  };
+  auto type = NVVM::MMATypes::bf16;
+  auto result = LLVM::LLVMStructType::getLiteral(
+      getContext(), SmallVector<Type>(4, getF32Type()));
+  Value sums = create<NVVM::MmaOp>(
+      result, values(a), values(b), values(acc), ArrayRef<int64_t>{16, 8, 16},
+      std::nullopt, std::nullopt, std::array<NVVM::MMATypes, 2>{type, type},
+      std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
+                                     NVVM::MMALayout::col});
+  Vals next;
+  for (int64_t i = 0; i < 4; ++i)
+    next.push_back(
+        wrap(create<LLVM::ExtractValueOp>(sums, ArrayRef<int64_t>(i))));
+  return next;
+}
+
+Vals SimtBuilder::loadMatrices(Val address, int64_t offset, bool transposed) {
+  // A constant offset is part of the instruction.
+  Value row = create<LLVM::GEPOp>(address.getType(), getI8Type(), address,
+                                  ArrayRef<LLVM::GEPArg>{int32_t(offset)});
+  auto result = LLVM::LLVMStructType::getLiteral(
+      getContext(), SmallVector<Type>(4, getI32Type()));
+  Value words = create<NVVM::LdMatrixOp>(
+      result, row, 4, transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+      NVVM::LdStMatrixShapeAttr::get(getContext(), 8, 8),
+      NVVM::LdStMatrixEltType::B16);
+  Vals matrices;
+  for (int64_t i = 0; i < 4; ++i)
+    matrices.push_back(
+        wrap(create<LLVM::ExtractValueOp>(words, ArrayRef<int64_t>(i))));
+  return matrices;
+}
+
+void SimtBuilder::copyAsync(Val to, Val from) {
+  create<NVVM::CpAsyncOp>(to, from, 16, NVVM::LoadCacheModifierKind::CG,
+                          Value());
+}
+
+void SimtBuilder::waitForCopies() {
+  create<NVVM::CpAsyncCommitGroupOp>();
+  create<NVVM::CpAsyncWaitGroupOp>(0);
+}
+
+Val SimtBuilder::fastExp2(Val x) {
+  return intrinsic("llvm.nvvm.ex2.approx.ftz", getF32Type(), {x});
+}
+
+Val SimtBuilder::fastReciprocal(Val x) {
+  return intrinsic("llvm.nvvm.rcp.approx.ftz.f", getF32Type(), {x});
 }

@@ -13,6 +13,8 @@
 #include "codegen/KernelBuilder.h"
 #include "codegen/Targets.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
 namespace mambit::cuda {
 
 class SimtBuilder : public KernelBuilder {
@@ -141,6 +143,8 @@ public:
 
   /// Has these loads asked for here, not where they are first needed.
   void request(llvm::ArrayRef<Val> loaded);
+  /// A buffer's elements in a row, of which it is not known how many.
+  Val flat(Val buffer);
   /// The address of an element, of global or shared memory.
   Val address(Val buffer, llvm::ArrayRef<Operand> at);
   /// Adds one to an i32 in global memory, or makes it 0 if it was `last`.
@@ -148,7 +152,35 @@ public:
   /// have been used.
   Val atomicIncrement(Val buffer, llvm::ArrayRef<Operand> at, int64_t last);
 
+  // Products of f32 on the tensor cores of 16 bits. x = high + low + an error
+  // below 2^-17 |x|, both halves bf16; so high·high + high·low + low·high is as
+  // near to a product as f32 nearly is.
+
+  /// The halves of two adjacent elements: a word of high ones, one of low ones.
+  std::pair<Val, Val> split(Val first, Val second);
+  /// acc + products of bf16, m16n8k16.
+  Vals mmaHalves(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
+                 llvm::ArrayRef<Val> acc);
+  /// Four 8x8 matrices of 16 bits from shared memory; a lane gives the address
+  /// of a row, less `offset` bytes, lanes 8i … those of the rows of matrix i.
+  Vals loadMatrices(Val address, int64_t offset, bool transposed = false);
+
+  /// Copies 16 bytes to shared memory. They are there after waitForCopies, for
+  /// other threads after a barrier.
+  void copyAsync(Val to, Val from);
+  void waitForCopies();
+
+  /// The value of a lane so many before; that of the lane itself in the first.
+  Val shuffleUp(Val x, int64_t distance);
+  /// The value of one lane.
+  Val broadcastLane(Val x, int64_t lane);
+
+  /// 2^x and 1/x as the chip has them: within 2 ULP, subnormals as zero.
+  Val fastExp2(Val x);
+  Val fastReciprocal(Val x);
+
 private:
+  Val shuffle(Val x, int64_t operand, int64_t clamp, mlir::NVVM::ShflKind kind);
   Vals mma(llvm::ArrayRef<int64_t> shape, bool bits, llvm::ArrayRef<Val> a,
            llvm::ArrayRef<Val> b, llvm::ArrayRef<Val> acc);
   Val flatten(Val bytes);
