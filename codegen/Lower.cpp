@@ -69,7 +69,7 @@ func::FuncOp mambit::makeInternal(func::FuncOp phase) {
                  LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
   // However large: only in its entry point is known what it is called with.
   phase->setAttr("passthrough",
-                 Builder(context).getStrArrayAttr("alwaysinline"));
+                 Builder(context).getStrArrayAttr({"alwaysinline"}));
   return phase;
 }
 
