@@ -522,8 +522,6 @@ void ScanChunks::emitChunks(const Sequence &sequence, Val block) {
         b.waitForCopies();
         b.barrier();
 
-        Vals next = loadTokens(first + chunk, sequence);
-        next.append(loadSteps(first + chunk, sequence));
         Val ofHead = row / partChannels, l0 = b.thread() / rows * half;
         for (int64_t i = 0; i < half; i += 8) {
           Vals words[4];
@@ -581,7 +579,10 @@ void ScanChunks::emitChunks(const Sequence &sequence, Val block) {
                      b.loadMatrices(ofM, mixing.offset(1, l, j)),
                      sum.slice(l / 8, 2));
         }
+        // For later, while the tensor cores are busy.
         SmallVector<Vals> gates = loadGates(first, sequence);
+        Vals next = loadTokens(first + chunk, sequence);
+        next.append(loadSteps(first + chunk, sequence));
 
         // The state after.
         Val decay = b.load(decays, {head, chunk - 1});
