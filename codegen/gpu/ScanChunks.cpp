@@ -123,6 +123,8 @@ ScanChunks::ScanChunks(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
   auto bytes = [&](int64_t count, int64_t rows, int64_t columns) {
     return count * rows * getRowWords(columns) * 4;
   };
+  if (!b.targetHas(Capability::bf16Mma))
+    return;
   for (int64_t q : {64, 32}) {
     int64_t shared = bytes(4, q, paddedState) + bytes(2 * blockHeads, q, q) +
                      bytes(4, rows, q) + blockHeads * q * 4 * 4;

@@ -45,7 +45,7 @@ Target makeUp(std::vector<Capability> capabilities) {
 } // namespace
 
 TEST(MadeUpTarget, IsOneRecord) {
-  Compilation made(makeUp({Capability::s8Mma, Capability::bf16Mma}));
+  Compilation made(makeUp({Capability::s8Mma}));
   EXPECT_EQ(made.errors, "");
   EXPECT_NE(made.ptx.find(".target sm_80"), std::string::npos);
   EXPECT_NE(made.ptx.find("mma.sync.aligned.m16n8k32"), std::string::npos);
@@ -62,7 +62,7 @@ TEST(MadeUpTarget, IsRefusedWithoutTheInstructions) {
 }
 
 TEST(MadeUpTarget, IsRefusedAnUnknownPtxVersion) {
-  Target target = makeUp({Capability::s8Mma, Capability::bf16Mma});
+  Target target = makeUp({Capability::s8Mma});
   target.features = "+ptx99";
   Compilation made(target);
   EXPECT_EQ(made.ptx, "");

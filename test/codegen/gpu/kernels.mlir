@@ -26,16 +26,22 @@
 // CHECK:         llvm.atomicrmw uinc_wrap {{.*}} monotonic : !llvm.ptr<1>, i32
 // CHECK:         vector.store {{.*}} {alignment = 16 : i64} : memref<?x9x24x32xf32, strided<{{.*}}>>, vector<4xf32>
 
-// The convolution, tokens shared out between the warps; then the step sizes.
-// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_conv
-// CHECK-SAME:    grid = "sequences, 12", threads = 512
+// Longer sequences: the halves of B and C; then chunks of 64 tokens of three
+// heads, the next one's B and C on their way while this one's y is gated.
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_inputs
+// CHECK-SAME:    grid = "sequences, 8, 32 / 32", threads = 512
+// CHECK-SAME:    when = "1 <= tokens - sequences"
+// CHECK:         llvm.call_intrinsic "llvm.nvvm.ff2bf16x2.rn"
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_chunks
+// CHECK-SAME:    grid = "sequences, 3", threads = 192
+// CHECK-SAME:    when = "1 <= tokens - sequences"
+// CHECK:         nvvm.cp.async.shared.global
+// CHECK:         scf.for
+// CHECK:         nvvm.ldmatrix
+// CHECK:         nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
+// CHECK:         nvvm.ldmatrix {{.*}}mma_layout<col>
 // CHECK:         nvvm.barrier
-
-// The state is in registers from token to token: 8 warps have 4 of 24 each.
-// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_recurrence
-// CHECK-SAME:    grid = "sequences, 9", threads = 256
-// CHECK:         memref.get_global @{{.*}} : memref<16x32xf32, 3>
-// CHECK:         scf.for {{.*}} -> (f32, f32, f32, f32)
+// CHECK:         nvvm.cp.async.shared.global
 
 // A token or two, where products of bits are native: each block makes the
 // planes. Weights are asked for before the wait; then a barrier for the largest
@@ -111,7 +117,7 @@
 // LLVM-SAME:    !llvm.ptr {llvm.noalias}, {{.*}}i64, {{.*}}i64, {{.*}}i64)
 // LLVM-SAME:    nvvm.kernel, nvvm.reqntid = array<i32: 256>
 // LLVM:         nvvm.read.ptx.sreg.ctaid.x
-// LLVM:       llvm.mlir.global private @scan_h9_p32_g1_s24_recurrence_shared{{.*}}addr_space = 3
+// LLVM:       llvm.mlir.global private @scan_h9_p32_g1_s24_step_shared{{.*}}addr_space = 3
 
 plan.kernel @embedding_1000x72_f16 params [
   <"ids" read tensor<i32>, 0 + 4 * tokens>,
