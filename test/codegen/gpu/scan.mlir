@@ -11,10 +11,9 @@
 // LARGE:         memref.view {{.*}} memref<4x64x68xi32, 3>
 // SMALL:         memref.view {{.*}} memref<4x32x68xi32, 3>
 
-// The sums of a large state would not fit in registers: token by token. The
-// step reads it eight rows at a time.
+// The sums of a large state would not fit in registers: token by token.
 // CHECK-LABEL: func.func private @large_step(
-// CHECK:         scf.for
+// CHECK-SAME:    threads = 128
 // CHECK-NOT:   @large_chunks
 // CHECK-LABEL: func.func private @large_conv(
 // CHECK-SAME:    when = "1 <= tokens - sequences"
