@@ -160,11 +160,6 @@ Val SimtBuilder::broadcastLane(Val x, int64_t lane) {
   return shuffle(x, lane, kWarp - 1, NVVM::ShflKind::idx);
 }
 
-Val SimtBuilder::ballot(Val condition) {
-  return wrap(create<NVVM::VoteSyncOp>(getI32Type(), constantI32(*this, -1),
-                                       condition, NVVM::VoteSyncKind::ballot));
-}
-
 Val SimtBuilder::reduceLanes(Val x, function_ref<Val(Val, Val)> combine,
                              int64_t firstMask, int64_t lanes) {
   for (int64_t mask = firstMask; mask < lanes; mask *= 2)
@@ -177,16 +172,6 @@ Val SimtBuilder::reduceWarp(Val x, Reduction reduction) {
       x.getType(), x,
       reduction == Reduction::add ? NVVM::ReduxKind::ADD : NVVM::ReduxKind::MAX,
       constantI32(*this, -1)));
-}
-
-Val SimtBuilder::reduceBlock(Val x, Val buffer,
-                             function_ref<Val(Val, Val)> combine) {
-  x = reduceLanes(x, combine);
-  when(lane() == 0, [&] { store(x, buffer, {warp()}); });
-  barrier();
-  x = reduceLanes(load(buffer, {lane() % numWarps()}), combine, 1, numWarps());
-  barrier();
-  return x;
 }
 
 //===--------------------------------------------------------------------===//

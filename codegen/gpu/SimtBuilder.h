@@ -60,15 +60,10 @@ public:
 
   /// The value of the lane whose number differs in the bits of `mask`.
   Val shuffleXor(Val x, int64_t mask);
-  /// A bit a lane.
-  Val ballot(Val condition);
   /// Combines the values of a run of lanes, by halves of the run, so that all
   /// of them have the result. `combine` must be commutative to the bit.
   Val reduceLanes(Val x, llvm::function_ref<Val(Val, Val)> combine,
                   int64_t firstMask = 1, int64_t lanes = kWarp);
-  /// The same over the block, which all threads must reach; the number of warps
-  /// must be a power of two. `buffer` is shared, an element a warp.
-  Val reduceBlock(Val x, Val buffer, llvm::function_ref<Val(Val, Val)> combine);
 
   /// Combines the integers of all lanes of the warp.
   enum class Reduction { add, max };
