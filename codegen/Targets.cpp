@@ -44,20 +44,6 @@ llvm::StringRef mambit::stringify(Capability capability) {
   llvm_unreachable("capability without a name");
 }
 
-llvm::StringRef mambit::stringify(BitSums how) {
-  switch (how) {
-  case BitSums::automatic:
-    return "auto";
-  case BitSums::masks:
-    return "masks";
-  case BitSums::dots:
-    return "dots";
-  case BitSums::lookup:
-    return "lookup";
-  }
-  llvm_unreachable("way without a name");
-}
-
 bool Target::has(Capability capability) const {
   return llvm::is_contained(capabilities, capability);
 }

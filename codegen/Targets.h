@@ -52,15 +52,6 @@ enum class Capability : unsigned {
 /// The name of a capability, as artifacts record it.
 llvm::StringRef stringify(Capability capability);
 
-/// How a CPU sums activations that bits select.
-enum class BitSums {
-  automatic, // the fastest, by a model of the cost
-  masks,     // a mask a column, with what every target has
-  dots,      // byte dot products of bits and activations
-  lookup,    // tables of the sums of four columns
-};
-llvm::StringRef stringify(BitSums how);
-
 /// What limits the blocks of a GPU.
 struct GpuLimits {
   /// Shared memory of a block: as an array of fixed size, and at most.

@@ -237,6 +237,20 @@ Vals cpu::emitSignedSums(KernelBuilder &b, Val bits, Val rowTile, Val v,
 // The choice
 //===--------------------------------------------------------------------===//
 
+llvm::StringRef mambit::stringify(BitSums how) {
+  switch (how) {
+  case BitSums::automatic:
+    return "auto";
+  case BitSums::masks:
+    return "masks";
+  case BitSums::dots:
+    return "dots";
+  case BitSums::lookup:
+    return "lookup";
+  }
+  llvm_unreachable("way without a name");
+}
+
 bool cpu::supports(const Target &target, BitSums how) {
   switch (how) {
   case BitSums::automatic:
@@ -253,24 +267,26 @@ bool cpu::supports(const Target &target, BitSums how) {
   llvm_unreachable("all ways are handled");
 }
 
-/// Vector instructions for a block of one row tile and one token.
+/// Vector instructions for a block of one row tile and one of some tokens,
+/// which share what is made of the bits.
 static double getCost(const Target &target, BitSums how, int64_t rows,
-                      int64_t activationBits) {
+                      int64_t activationBits, double tokens) {
   int64_t planes = activationBits / 8;
   double vectors = 512.0 / target.vectorBits;
   double rowTiles = llvm::divideCeilSigned(rows, kTileRows);
   switch (how) {
   case BitSums::masks: // shift, and, negate; load, and, add
-    return vectors * kBlockColumns * 6;
+    return vectors * kBlockColumns * (3 / tokens + 3);
   case BitSums::dots: { // shift, and; multiply, add
     bool adds = target.has(Capability::byteDotAccumulate512);
-    return vectors * 8 * (2 + planes * (adds ? 1 : 2));
+    return vectors * 8 * (2 / tokens + planes * (adds ? 1 : 2));
   }
-  case BitSums::lookup: { // of eight tables, 40 each to make
+  case BitSums::lookup: { // eight tables, 40 each, for all rows
     double make = 8 * 40 / rowTiles, digits = planes + 1;
-    if (target.has(Capability::bytePermute512))
-      return make + 3 + digits * 4;
-    return make + vectors * (6 + digits * 5);
+    if (target.has(Capability::bytePermute512) &&
+        target.has(Capability::byteDotAccumulate512))
+      return make + 3 / tokens + digits * 4; // shuffle, add
+    return make + vectors * (6 / tokens + digits * 5);
   }
   case BitSums::automatic:
     break;
@@ -279,12 +295,13 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
 }
 
 BitSums cpu::chooseBitSums(const Target &target, int64_t rows,
-                           int64_t activationBits) {
+                           int64_t activationBits, int64_t tokens) {
+  auto cost = [&](BitSums how) {
+    return getCost(target, how, rows, activationBits, double(tokens));
+  };
   BitSums best = BitSums::masks;
   for (BitSums how : {BitSums::dots, BitSums::lookup})
-    if (supports(target, how) &&
-        getCost(target, how, rows, activationBits) <
-            getCost(target, best, rows, activationBits))
+    if (supports(target, how) && cost(how) < cost(best))
       best = how;
   return best;
 }

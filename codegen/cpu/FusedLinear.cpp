@@ -27,10 +27,15 @@ public:
     binary = isa<mamba::BitsType>(op.getWeight().getType());
     quantised = op.getActivationBits() < 32;
     extent = op.getRows() ? plan::Dim::rows : plan::Dim::tokens;
-    if (binary && quantised)
-      sums = how != BitSums::automatic
-                 ? how
-                 : chooseBitSums(target, n, op.getActivationBits());
+    auto choose = [&](int64_t tokens) {
+      if (!binary || !quantised)
+        return BitSums::automatic; // there is one way
+      if (how != BitSums::automatic)
+        return how;
+      return chooseBitSums(target, n, op.getActivationBits(), tokens);
+    };
+    one = choose(1);
+    many = choose(kTableTokens);
   }
 
   void emit();
@@ -46,9 +51,13 @@ private:
              body);
 
   // Matmul.
-  void emitLookupPhases();
-  void emitMatmul(Val rowTile, ArrayRef<Val> tokens);
-  Vals emitIntegerSums(Val rowTile, ArrayRef<Val> tokens);
+  void emitTablesPhase(const Condition &condition);
+  void emitLookupPhase(const Condition &condition);
+  void emitSharedLookupPhase(const Condition &condition);
+  Val tokensFrom(Val first);
+  void emitMatmulPhase(StringRef name, BitSums how, const Condition &condition);
+  void emitMatmul(Val rowTile, ArrayRef<Val> tokens, BitSums how);
+  Vals emitIntegerSums(Val rowTile, ArrayRef<Val> tokens, BitSums how);
   Val scaleSum(Val sum, Val rowTile, Val t);
   Vals emitFloatSums(Val rowTile, ArrayRef<Val> tokens);
   Vals emitDenseSums(Val rowTile, ArrayRef<Val> tokens);
@@ -62,7 +71,8 @@ private:
   int64_t k, n;
   bool binary, quantised;
   plan::Dim extent;
-  BitSums sums = BitSums::masks;
+  /// How the sums of one token are made, and those of more.
+  BitSums one, many;
 };
 } // namespace
 
@@ -72,27 +82,22 @@ void FusedLinear::emit() {
     b.phase("prologue", {{extent}},
             [&](ArrayRef<Val> tile) { emitPrologue(tile[0]); });
 
-  if (sums == BitSums::lookup)
-    return emitLookupPhases();
-  int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
-  // As many tokens as there are registers for their accumulators.
-  int64_t block = quantised ? 4 : target.vectorRegisters / 8;
-  b.phase(
-      "matmul", {{plan::Dim::none, rowTiles, kRowTiles}, {extent, 0, block}},
-      [&](ArrayRef<Val> tile) {
-        Val first = tile[1] * block, end = b.extent(extent);
-        Vals tokens;
-        for (int64_t i = 0; i < block; ++i)
-          tokens.push_back(first + i);
-        Val row = tile[0] * kRowTiles;
-        b.loop(row, min(row + kRowTiles, rowTiles), 1, [&](Val rowTile) {
-          b.when(
-              tokens.back() < end, [&] { emitMatmul(rowTile, tokens); },
-              [&] {
-                b.loop(first, end, 1, [&](Val t) { emitMatmul(rowTile, {t}); });
-              });
-        });
-      });
+  if (one != BitSums::lookup && many != BitSums::lookup && one == many)
+    return emitMatmulPhase("matmul", one, {});
+  Condition single = Condition::between(extent, 1, 1);
+  Condition several = Condition::moreThan(extent, 1);
+  if (one == BitSums::lookup || many == BitSums::lookup)
+    emitTablesPhase(one == many              ? Condition()
+                    : one == BitSums::lookup ? single
+                                             : several);
+  if (one == BitSums::lookup)
+    emitLookupPhase(single);
+  else
+    emitMatmulPhase("matmul_one", one, single);
+  if (many == BitSums::lookup)
+    emitSharedLookupPhase(several);
+  else
+    emitMatmulPhase("matmul_many", many, several);
 }
 
 //===--------------------------------------------------------------------===//
@@ -209,37 +214,71 @@ void FusedLinear::emitQuantise(Val t, Val largest,
 // Matmul
 //===--------------------------------------------------------------------===//
 
-/// The tables, then the product with the tokens of a tile's tables innermost:
-/// what is unpacked of the bits, and a block's tables, stay in the nearest
-/// cache.
-void FusedLinear::emitLookupPhases() {
-  LookupSums lookup(b, target, op.getActivationBits(), k);
-  auto tokensFrom = [&](Val first) {
-    return min(first + kTableTokens, b.extent(extent)) - first;
-  };
-  int64_t blocks = llvm::divideCeilSigned(k, 32);
-  b.phase("tables", {{extent}, {plan::Dim::none, blocks, kTableBlocks}},
-          [&](ArrayRef<Val> tile) {
-            Val t = tile[0], first = t / kTableTokens * kTableTokens;
-            Val tokens = tokensFrom(first), block = tile[1] * kTableBlocks;
-            b.loop(block, min(block + kTableBlocks, blocks), 1, [&](Val i) {
-              lookup.emitTables(b.buffer("digits"), t, i, b.buffer("tables"),
-                                first, tokens);
-            });
-          });
-
+/// A phase that needs no tables.
+void FusedLinear::emitMatmulPhase(StringRef name, BitSums how,
+                                  const Condition &condition) {
   int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
-  auto finish = [&](Val sum, Val rowTile, Val t) {
-    emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
-  };
+  // As many tokens as there are registers for their accumulators.
+  int64_t block = quantised ? 4 : target.vectorRegisters / 8;
   b.phase(
-      "matmul_one", {{plan::Dim::none, rowTiles}},
+      name, {{plan::Dim::none, rowTiles, kRowTiles}, {extent, 0, block}},
       [&](ArrayRef<Val> tile) {
-        Val sum = lookup.emitToken(b.buffer("weight"), tile[0],
-                                   b.buffer("tables"), b.index(0));
-        finish(sum, tile[0], b.index(0));
+        Val first = tile[1] * block, end = b.extent(extent);
+        Vals tokens;
+        for (int64_t i = 0; i < block; ++i)
+          tokens.push_back(first + i);
+        Val row = tile[0] * kRowTiles;
+        b.loop(row, min(row + kRowTiles, rowTiles), 1, [&](Val rowTile) {
+          b.when(
+              tokens.back() < end, [&] { emitMatmul(rowTile, tokens, how); },
+              [&] {
+                b.loop(first, end, 1,
+                       [&](Val t) { emitMatmul(rowTile, {t}, how); });
+              });
+        });
       },
-      Condition::between(extent, 1, 1));
+      condition);
+}
+
+/// The number of tokens whose tables lie together, from `first` on.
+Val FusedLinear::tokensFrom(Val first) {
+  return min(first + kTableTokens, b.extent(extent)) - first;
+}
+
+void FusedLinear::emitTablesPhase(const Condition &condition) {
+  LookupSums lookup(b, target, op.getActivationBits(), k);
+  int64_t blocks = llvm::divideCeilSigned(k, 32);
+  b.phase(
+      "tables", {{extent}, {plan::Dim::none, blocks, kTableBlocks}},
+      [&](ArrayRef<Val> tile) {
+        Val t = tile[0], first = t / kTableTokens * kTableTokens;
+        Val tokens = tokensFrom(first), block = tile[1] * kTableBlocks;
+        b.loop(block, min(block + kTableBlocks, blocks), 1, [&](Val i) {
+          lookup.emitTables(b.buffer("digits"), t, i, b.buffer("tables"), first,
+                            tokens);
+        });
+      },
+      condition);
+}
+
+void FusedLinear::emitLookupPhase(const Condition &condition) {
+  LookupSums lookup(b, target, op.getActivationBits(), k);
+  b.phase(
+      "matmul_one", {{plan::Dim::none, llvm::divideCeilSigned(n, kTileRows)}},
+      [&](ArrayRef<Val> tile) {
+        Val t = b.index(0);
+        Val sum = lookup.emitToken(b.buffer("weight"), tile[0],
+                                   b.buffer("tables"), t);
+        emitEpilogue(scaleSum(sum, tile[0], t), tile[0], t);
+      },
+      condition);
+}
+
+/// The tokens innermost, so that what is unpacked of the bits, and the tables
+/// of a block of columns, stay in the nearest cache.
+void FusedLinear::emitSharedLookupPhase(const Condition &condition) {
+  LookupSums lookup(b, target, op.getActivationBits(), k);
+  int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
   b.phase(
       "matmul_many",
       {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, kRowTiles}},
@@ -248,15 +287,17 @@ void FusedLinear::emitLookupPhases() {
         Val rows = min(row + kRowTiles, rowTiles) - row;
         lookup.emitTokens(b.buffer("weight"), row, rows, kRowTiles,
                           b.buffer("tables"), first, tokensFrom(first),
-                          kTableTokens, finish);
+                          kTableTokens, [&](Val sum, Val rowTile, Val t) {
+                            emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
+                          });
       },
-      Condition::moreThan(extent, 1));
+      condition);
 }
 
 /// One row tile of some tokens, with the epilogue.
-void FusedLinear::emitMatmul(Val rowTile, ArrayRef<Val> tokens) {
+void FusedLinear::emitMatmul(Val rowTile, ArrayRef<Val> tokens, BitSums how) {
   emitEpilogue(!binary     ? emitDenseSums(rowTile, tokens)
-               : quantised ? emitIntegerSums(rowTile, tokens)
+               : quantised ? emitIntegerSums(rowTile, tokens, how)
                            : emitFloatSums(rowTile, tokens),
                rowTile, tokens);
 }
@@ -275,10 +316,11 @@ void FusedLinear::emitEpilogue(ArrayRef<Val> sums, Val rowTile,
         [&] { epilogue(n % kTileRows); });
 }
 
-Vals FusedLinear::emitIntegerSums(Val rowTile, ArrayRef<Val> tokens) {
+Vals FusedLinear::emitIntegerSums(Val rowTile, ArrayRef<Val> tokens,
+                                  BitSums how) {
   Val bits = b.buffer("weight"), digits = b.buffer("digits");
   Vals totals =
-      sums == BitSums::dots
+      how == BitSums::dots
           ? emitBitSumsByDots(b, target, bits, rowTile, digits, tokens)
           : emitBitSumsByMasks(b, bits, rowTile, digits, tokens);
   for (auto [sum, t] : llvm::zip(totals, tokens))

@@ -11,6 +11,7 @@
 #define MAMBIT_CODEGEN_CPU_KERNELS_H
 
 #include "codegen/KernelBuilder.h"
+#include "codegen/Options.h"
 #include "codegen/Targets.h"
 #include "dialects/mamba/Mamba.h"
 
@@ -27,7 +28,8 @@ void emitEmbedding(KernelBuilder &b, mamba::EmbeddingOp op);
 /// "prologue", a token a tile, makes the activations that the product is of:
 /// normalised, weighted, quantised. It is left out if they are the input
 /// itself. "tables" makes the tables of sums where the product looks them up.
-/// "matmul" makes some row tiles of some tokens a tile.
+/// "matmul" makes some row tiles of some tokens a tile; it is two phases,
+/// "matmul_one" and "matmul_many", where one token is a case of its own.
 void emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
                      const Target &target, BitSums how);
 
@@ -35,9 +37,10 @@ void emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
 /// the recurrence; "recurrence" is a head of a sequence a tile.
 void emitScan(KernelBuilder &b, mamba::ScanOp op);
 
-/// The fastest way for a product of `rows` rows, by a model of its cost.
+/// The fastest way for a product of `rows` rows and some tokens at once, by a
+/// model of its cost.
 BitSums chooseBitSums(const Target &target, int64_t rows,
-                      int64_t activationBits);
+                      int64_t activationBits, int64_t tokens);
 
 /// Whether a target has the instructions.
 bool supports(const Target &target, BitSums how);

@@ -28,27 +28,18 @@ static constexpr int64_t kTables = 4;
 
 LookupSums::LookupSums(KernelBuilder &b, const Target &target,
                        int64_t activationBits, int64_t columns)
-    : b(b), digits(getNumDigits(activationBits)),
+    : b(b), digits(activationBits == 16 ? 3 : 2),
       digitBits(activationBits == 16 ? 6 : 5),
       offset(int64_t(1) << (digits * digitBits - 1)),
       bytes(target.has(Capability::byteShuffle512) ? 64 : 32),
       anywhere(target.has(Capability::bytePermute512) &&
                target.has(Capability::byteDotAccumulate512)) {
+  // Digits for sums of four, with their sign.
   blocks = llvm::divideCeilSigned(columns, kBlockColumns);
   // Sums in 16 bits hold this many additions of a byte.
   int64_t perBlock = kTables * kEntries / bytes * kHalves;
   int64_t additions = (1 << 16) / ((int64_t(1) << digitBits) - 1);
   maxBlocks = anywhere ? blocks : additions / perBlock / 2 * 2;
-}
-
-int64_t LookupSums::getNumDigits(int64_t activationBits) {
-  // Of sums of four, with their sign.
-  return activationBits == 16 ? 3 : 2;
-}
-
-int64_t LookupSums::getTableBytes(int64_t k, int64_t activationBits) {
-  return llvm::divideCeil(k, kBlockColumns) * getNumDigits(activationBits) *
-         kHalves * kTables * kEntries;
 }
 
 //===--------------------------------------------------------------------===//

@@ -20,13 +20,9 @@ public:
   LookupSums(KernelBuilder &b, const Target &target, int64_t activationBits,
              int64_t columns);
 
-  /// The bytes of a token's tables. Those of the tokens that a tile of the
-  /// product has lie together, block of columns by block of columns, so that
-  /// tokens do not compete for the same lines of a cache.
-  static int64_t getTableBytes(int64_t k, int64_t activationBits);
-
-  /// Makes the tables of token `t` for a block of columns. `first` is the first
-  /// of the `tokens` whose tables lie together.
+  /// Makes the tables of token `t` for a block of columns. The tables of the
+  /// `tokens` from `first` on lie together, block by block, so that tokens do
+  /// not compete for the same lines of a cache.
   void emitTables(Val q, Val t, Val block, Val tables, Val first, Val tokens);
 
   /// The sums of a row tile and one token whose tables lie alone.
@@ -39,7 +35,6 @@ public:
                   llvm::function_ref<void(Val, Val, Val)> body);
 
 private:
-  static int64_t getNumDigits(int64_t activationBits);
   Val getTable(Val block, Val token, Val tokens);
   /// Which entries the bits of a block select, low halves of bytes first.
   Vals getIndices(Val bits, Val rowTile, Val block);
