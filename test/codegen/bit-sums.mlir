@@ -2,7 +2,8 @@
 
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v3 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V3
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V4
-// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,VBMI
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,VBMI
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi" --canonicalize --cse | FileCheck %s --check-prefix=AUTO
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=dots" --canonicalize --cse | FileCheck %s --check-prefix=DOTS
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=masks" --canonicalize --cse | FileCheck %s --check-prefix=MASKS --implicit-check-not=call_intrinsic
 
@@ -25,6 +26,17 @@
 // VBMI:             call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 // LOOKUP-LABEL: func.func private @linear_matmul_many(
 // LOOKUP-SAME:      attributes {grid = "tokens / 8, 32 / 4", when = "2 <= tokens"}
+
+// With so few rows tables pay for one token alone.
+
+// AUTO-LABEL:   func.func private @linear_tables(
+// AUTO-SAME:        when = "1 <= tokens <= 1"
+// AUTO-LABEL:   func.func private @linear_matmul_one(
+// AUTO:         call_intrinsic "llvm.x86.avx512.permvar.qi.512"
+// AUTO-LABEL:   func.func private @linear_matmul_many(
+// AUTO-SAME:        when = "2 <= tokens"
+// AUTO-NOT:     permvar
+// AUTO:         call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 
 // DOTS-NOT:     @linear_tables
 // DOTS-LABEL:   func.func private @linear_matmul(
