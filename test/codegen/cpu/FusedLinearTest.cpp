@@ -383,6 +383,16 @@ TEST(FusedLinear, RandomCases) {
   }
 }
 
+TEST(FusedLinear, OneTokenAndMoreInDifferentWays) {
+  // With so few rows the model has tables for one token alone.
+  Case c{130, 70};
+  for (const Target &target : getHostTargets()) {
+    SCOPED_TRACE(target.name);
+    CompiledKernel kernel = compile(c, target);
+    testKernel(kernel, c, 1);
+  }
+}
+
 TEST(FusedLinear, NothingToDo) {
   Case c{17, 33};
   for (const Target &target : getHostTargets()) {
