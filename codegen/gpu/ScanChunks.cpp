@@ -63,7 +63,6 @@ private:
   void multiply(const Vals &aHigh, const Vals &aLow, const Vals &bHigh,
                 const Vals &bLow, MutableArrayRef<Vals> sums);
 
-  void emitInputs(const Sequence &sequence, Val part, Val split);
   void emitChunks(const Sequence &sequence, Val block);
 
   void copyGroup(Val first, const Sequence &sequence);
