@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles checkpoints for every GPU target; each must come out as machine code,
-on sm_90a without spills in what decoding runs, and nearly so in the rest: the
-scan's chunks keep a pointer or two on the stack, outside their loop.
+on sm_90a without spills in what decoding runs. The scan's chunks use all
+registers: at most 256 bytes of spills, stores and loads together.
 
   assemble.py WORK ACTIVATION_BITS CHECKPOINT...
 """
@@ -37,4 +37,4 @@ for checkpoint in checkpoints:
                 assert used["registers"] > 0, phase
                 if target["target"] == "sm_90a":
                     decoding = phase.get("when") != "1 <= tokens - sequences"
-                    assert used["spill_bytes"] <= (0 if decoding else 32), phase
+                    assert used["spill_bytes"] <= (0 if decoding else 256), phase
