@@ -91,10 +91,13 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
     inside.push_back(min(t, end - 1));
 
   // A bit says 1 or 0 for a sign of 1 or -1.
-  Vals exact;
-  for (size_t i = 0; i < ones.size(); ++i)
-    exact.push_back((ones[i] << 1) -
-                    b.load(b.buffer("qsum"), {inside[i / kRows]}));
+  Vals exact, scales;
+  for (auto [i, t] : llvm::enumerate(inside)) {
+    Val qsum = b.load(b.buffer("qsum"), {t});
+    scales.push_back(b.load(b.buffer("scale"), {t}));
+    for (int64_t r = 0; r < kRows; ++r)
+      exact.push_back((ones[i * kRows + r] << 1) - qsum);
+  }
   Val zeros = b.buffer("weight.zeros"),
       rowTile = min(row / kTileRows, rowTiles - 1);
   exact = b.loop(b.toIndex(b.load(zeros, {rowTile})),
@@ -114,15 +117,14 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
                  });
 
   bool together = n % kRows == 0;
-  auto finished = [&](Val sums, Val row, Val t) {
-    return finish(b.toF32(sums) * b.load(b.buffer("scale"), {t}), row, t);
-  };
   if (together) {
     b.when(row < n, [&] {
       Vals y;
       for (auto [i, t] : llvm::enumerate(inside))
-        y.push_back(finished(b.gather(ArrayRef(exact).slice(i * kRows, kRows)),
-                             row, t));
+        y.push_back(
+            finish(b.toF32(b.gather(ArrayRef(exact).slice(i * kRows, kRows))) *
+                       scales[i],
+                   row, t));
       for (size_t i = 0; i < y.size(); ++i)
         b.when(tokens[i] < end, [&] {
           b.store(y[i], b.buffer("y"), {tokens[i], row},
@@ -135,7 +137,8 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
     b.when(row + r < n, [&] {
       for (size_t i = 0; i < tokens.size(); ++i)
         b.when(tokens[i] < end, [&] {
-          b.store(finished(exact[i * kRows + r], row + r, tokens[i]),
+          b.store(finish(b.toF32(exact[i * kRows + r]) * scales[i], row + r,
+                         tokens[i]),
                   b.buffer("y"), {tokens[i], row + r});
         });
     });
@@ -146,7 +149,8 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
 /// is row g + 8 · (e / 2), column 2 · inQuad + e % 2; the rows of the lane's
 /// group, g, are 4g … 4g + 3.
 void FusedLinear::storeFragments(ArrayRef<Val> sums, Val row, Val t) {
-  constexpr size_t kTogether = 4; // tokens
+  // Tokens whose loads are under way together, as registers allow.
+  const size_t kTogether = 4 * numDigits();
   int64_t fragments = sums.size() / 8;
   Val g = b.lane() / 4, inQuad = b.lane() % 4;
   Vals ones, tokens;
@@ -160,9 +164,11 @@ void FusedLinear::storeFragments(ArrayRef<Val> sums, Val row, Val t) {
           ones.push_back(bits == 16 ? sum[0] + (sum[1] << 8) : sum[of]);
         }
     }
-  for (size_t i = 0; i < tokens.size(); i += kTogether)
-    storeRows(ArrayRef(ones).slice(4 * i, 4 * kTogether), row + g * 4,
-              ArrayRef(tokens).slice(i, kTogether));
+  for (size_t i = 0; i < tokens.size(); i += kTogether) {
+    size_t count = std::min(kTogether, tokens.size() - i);
+    storeRows(ArrayRef(ones).slice(4 * i, 4 * count), row + g * 4,
+              ArrayRef(tokens).slice(i, count));
+  }
 }
 
 //===--------------------------------------------------------------------===//
@@ -179,7 +185,14 @@ int64_t FusedLinear::splitRows() const {
   return llvm::divideCeilSigned(n, 64) < kEnough ? 32 : 64;
 }
 
-int64_t FusedLinear::splitTokens() const { return 96; }
+/// The most tokens for which that is worth while. On an H100 a short tile takes
+/// 1 ns for 128 columns of K, many of them at once, and a wave of tall ones
+/// 0.8 µs, whatever the number of tokens.
+int64_t FusedLinear::splitTokens() const {
+  int64_t rowBlocks = llvm::divideCeilSigned(n, splitRows());
+  return std::clamp<int64_t>(800 / rowBlocks, 1, 16) * kSplitColumns /
+         numDigits();
+}
 
 void FusedLinear::emitSplit(const Condition &condition) {
   int64_t rows = splitRows(), warps = rows == 32 ? 16 : 8;
@@ -187,7 +200,10 @@ void FusedLinear::emitSplit(const Condition &condition) {
       "matmul_digits_split",
       {{extent, 0, kSplitColumns / numDigits()}, {plan::Dim::none, n, rows}},
       warps * SimtBuilder::kWarp,
-      [&](ArrayRef<Val> tile) { emitSplit(warps, tile[1], tile[0]); },
+      [&](ArrayRef<Val> tile) {
+        b.fitBlocks(512 / (warps * SimtBuilder::kWarp));
+        emitSplit(warps, tile[1], tile[0]);
+      },
       condition);
 }
 
@@ -195,76 +211,101 @@ void FusedLinear::emitSplit(const Condition &condition) {
 /// half a block, of the four of a step.
 void FusedLinear::emitSplit(int64_t warps, Val rowBlock, Val columnBlock) {
   constexpr int64_t kFragments = kSplitColumns / kFragment;
+  constexpr int64_t kUnrolled = 16;              // steps
   int64_t rows = splitRows(), pairs = rows / 32; // of row tiles
   int64_t steps = llvm::divideCeilSigned(blocks, 2);
   int64_t perWarp = llvm::divideCeilSigned(steps, warps);
-  int64_t group = std::min<int64_t>(perWarp, 4 - pairs);
-  bool whole = perWarp * warps * 2 == blocks && perWarp % group == 0;
+  // Steps that are loaded ahead, as registers allow.
+  int64_t ahead = std::min<int64_t>(perWarp, 4 - pairs);
+  bool whole = perWarp * warps * 2 == blocks;
   int64_t blocksOfPanel = kPanelColumns / kSplitColumns;
   int64_t tokensOfBlock = kSplitColumns / numDigits();
+  Type i32 = b.getI32Type();
+
   Val weight = b.buffer("weight"), digits = b.bytes(b.buffer("digits"));
   Val g = b.lane() / 4, inQuad = b.lane() % 4;
   Val shift = b.toInteger(inQuad % 2 * 4, 32);
-  Type i32 = b.getI32Type();
-
   Panel panel = getPanel(columnBlock / blocksOfPanel * panelTokens());
   Val firstColumn = columnBlock % blocksOfPanel * kSplitColumns;
   // Past the end, the weights are zero and the digits any.
   auto blockOf = [&](Val step) {
     return (step * warps + b.warp()) * 2 + inQuad / 2;
   };
-  auto loadWeights = [&](Val from) {
+  auto loadWeights = [&](Val step) {
     Vals words;
-    for (int64_t i = 0; i < group; ++i)
-      for (int64_t pair = 0; pair < pairs; ++pair) {
-        Val block = blockOf(from + i);
-        Val rowTile = min(rowBlock * (rows / kTileRows) + (g / 4 + 2 * pair),
-                          rowTiles - 1);
-        Val four = b.load(weight, {rowTile, min(block, blocks - 1), g % 4 * 4},
-                          4, llvm::Align(16));
-        if (!whole)
-          four = select(block < blocks, four, b.zeros(i32, 4));
-        words.push_back(four);
-      }
+    Val block = blockOf(step);
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      Val rowTile =
+          min(rowBlock * (rows / kTileRows) + (g / 4 + 2 * pair), rowTiles - 1);
+      Val four = b.load(
+          weight, {rowTile, whole ? block : min(block, blocks - 1), g % 4 * 4},
+          4, llvm::Align(16));
+      words.push_back(whole ? four
+                            : select(block < blocks, four, b.zeros(i32, 4)));
+    }
     return words;
   };
-  auto multiply = [&](Val from, ArrayRef<Val> words, ArrayRef<Val> carried) {
-    Vals acc(carried), x;
-    for (int64_t i = 0; i < group; ++i)
-      for (int64_t f = 0; f < kFragments; ++f) {
-        Val piece = min(blockOf(from + i), blocks - 1) * 2 + inQuad % 2;
-        Val column = min(firstColumn + (g + f * kFragment), panel.columns - 1);
-        x.push_back(b.loadFour(digits, getByte(panel, column, piece)));
-      }
-    for (int64_t i = 0; i < group; ++i)
+  auto loadDigits = [&](Val step) {
+    Vals x;
+    Val block = blockOf(step);
+    Val piece = (whole ? block : min(block, blocks - 1)) * 2 + inQuad % 2;
+    for (int64_t f = 0; f < kFragments; ++f) {
+      Val column = min(firstColumn + (g + f * kFragment), panel.columns - 1);
+      x.push_back(b.loadFour(digits, getByte(panel, column, piece)));
+    }
+    return x;
+  };
+  auto multiply = [&](ArrayRef<Val> words, ArrayRef<Val> x,
+                      MutableArrayRef<Val> acc) {
+    for (int64_t pair = 0; pair < pairs; ++pair)
       for (int64_t half = 0; half < 4; half += 2)
-        for (int64_t m = 0; m < 2 * pairs; ++m) {
-          Val four = words[i * pairs + m / 2];
+        for (int64_t m = 0; m < 2; ++m) {
           Vals a;
           for (int64_t part = half; part < half + 2; ++part)
             for (int64_t row = 0; row < 2; ++row)
-              a.push_back((b.extract(four, m % 2 * 2 + row) >> (shift + part)) &
-                          kOnes);
+              a.push_back(
+                  (b.extract(words[pair], m * 2 + row) >> (shift + part)) &
+                  kOnes);
           for (int64_t f = 0; f < kFragments; ++f) {
-            Val *sum = &acc[(m * kFragments + f) * 4];
-            Val four = x[i * kFragments + f];
+            Val *sum = &acc[((pair * 2 + m) * kFragments + f) * 4];
             Vals product = b.mmaBytes(
-                a, {b.extract(four, half), b.extract(four, half + 1)},
+                a, {b.extract(x[f], half), b.extract(x[f], half + 1)},
                 ArrayRef<Val>(sum, 4));
             std::copy(product.begin(), product.end(), sum);
           }
         }
-    return acc;
   };
 
-  Val zero = b.index(0);
-  Vals words = loadWeights(zero);
+  // The sums, then what was loaded ahead: weights, digits of each step.
+  Vals carried(2 * pairs * kFragments * 4, b.constant(i32, 0));
+  size_t numSums = carried.size(), numLoaded = pairs + kFragments;
+  SmallVector<Vals> words;
+  for (int64_t step = 0; step < ahead; ++step)
+    words.push_back(loadWeights(b.index(step)));
   b.waitForPrevious();
-  Vals acc = multiply(zero, words,
-                      Vals(2 * pairs * kFragments * 4, b.constant(i32, 0)));
-  acc = b.loop(group, perWarp, group, acc, [&](Val from, ArrayRef<Val> sums) {
-    return multiply(from, loadWeights(from), sums);
-  });
+  for (int64_t step = 0; step < ahead; ++step) {
+    carried.append(words[step]);
+    carried.append(loadDigits(b.index(step)));
+  }
+  auto next = [&](Val later, ArrayRef<Val> values) {
+    Vals acc(values.take_front(numSums));
+    ArrayRef<Val> loaded = values.drop_front(numSums);
+    multiply(loaded.take_front(pairs), loaded.slice(pairs, kFragments), acc);
+    acc.append(loaded.begin() + numLoaded, loaded.end());
+    if (later) {
+      acc.append(loadWeights(later));
+      acc.append(loadDigits(later));
+    }
+    return acc;
+  };
+  if (perWarp <= kUnrolled)
+    for (int64_t step = ahead; step < perWarp; ++step)
+      carried = next(b.index(step), carried);
+  else
+    carried = b.loop(ahead, perWarp, 1, carried, next);
+  for (int64_t step = 0; step < ahead; ++step)
+    carried = next(Val(), carried);
+  ArrayRef<Val> acc = carried;
 
   // A row is longer than it need be, against conflicts of banks.
   Val partial = b.dynamicShared({warps, tokensOfBlock, rows + 8}, i32);

@@ -31,9 +31,9 @@ void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
 
 /// For each number of tokens that makes a strategy of its own two phases.
 /// "prologue…", a token a block, makes the activations that the product is of:
-/// normalised, weighted, quantised. It is left out if they are the input itself.
-/// "matmul…" makes some rows of some tokens a block. For very few tokens there
-/// is one phase, "fused…", whose blocks make the activations too.
+/// normalised, weighted, quantised. It is left out if they are the input
+/// itself. "matmul…" makes some rows of some tokens a block. For very few
+/// tokens there is one phase, "fused…", whose blocks make the activations too.
 void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
                      MatmulStrategy strategy);
 

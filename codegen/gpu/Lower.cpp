@@ -49,6 +49,9 @@ void AddEntryPoints::addEntryPoint(func::FuncOp phase) {
   auto threads = phase->getAttrOfType<IntegerAttr>("threads");
   entry->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                  b.getDenseI32ArrayAttr(int32_t(threads.getInt())));
+  if (auto blocks = phase->getAttrOfType<IntegerAttr>("blocks"))
+    entry->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                   b.getI32IntegerAttr(blocks.getInt()));
   // A launch's buffers are apart.
   for (unsigned i = 0; i < buffers; ++i)
     entry.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(),

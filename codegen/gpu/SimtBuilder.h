@@ -44,6 +44,11 @@ public:
   /// Whether anything was refused.
   bool isRefused() const { return refused; }
 
+  /// Asks for so many registers only that `blocks` of the phase fit together.
+  void fitBlocks(int64_t blocks) {
+    function->setAttr("blocks", getI64IntegerAttr(blocks));
+  }
+
   // Threads: of the block, of the warp, and the number of the warp.
   Val thread() { return threadIndex; }
   Val lane() { return threadIndex % kWarp; }
@@ -187,7 +192,8 @@ private:
   void refuse(const llvm::Twine &why);
 
   const Target &target;
-  int64_t threads = 0, staticShared = 0, sharedBytes = 0; // of the phase
+  int64_t threads = 0, staticShared = 0,
+          sharedBytes = 0; // of the phase
   Val threadIndex;
   unsigned buffers = 0;
   bool refused = false;

@@ -81,7 +81,7 @@
 // CHECK-SAME:    grid = "tokens / 16, 72 / 32", threads = 512
 // CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<5x9x16xi32>, vector<4xi32>
 // WAIT:          nvvm.griddepcontrol wait
-// CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<?xi8>, vector<16xi8>
+// CHECK-COUNT-4: vector.load {{.*}} {alignment = 16 : i64} : memref<?xi8>, vector<16xi8>
 // CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
 // CHECK:         nvvm.barrier
 // For many, tiles of warps or of warpgroups.
