@@ -64,7 +64,7 @@ check-runtime: runtime
 
 # Builds the runtime part alone and checks it on the GPU: with the toy of its
 # tests, then with compiled models that have code for GPUs. A model's checkpoint
-# may follow it, for its golden values (docs/testing-on-a-gpu.md).
+# may follow it, for its golden values (docs/running-on-a-gpu.md).
 MODELS ?= $(wildcard $(BUILD)/*-gpu.mbt)
 check-gpu: runtime
 	@ctest --test-dir $(BUILD)/runtime-only --output-on-failure -L gpu
