@@ -4,7 +4,7 @@
 
 #include "codegen/cpu/Kernels.h"
 
-#include "llvm/ADT/TypeSwitch.h"
+#include "codegen/FusedOp.h"
 
 using namespace mlir;
 using namespace mambit;
@@ -18,23 +18,10 @@ FailureOr<SmallVector<Phase>> cpu::emitKernel(plan::KernelOp kernel,
     return kernel.emitOpError("cannot make sums of bits by ")
            << stringify(how) << ", which target " << target.name << " lacks";
   KernelBuilder b(module, kernel);
-  LogicalResult emitted =
-      llvm::TypeSwitch<Operation *, LogicalResult>(kernel.getFusedOp())
-          .Case([&](mamba::EmbeddingOp op) {
-            emitEmbedding(b, op);
-            return success();
-          })
-          .Case([&](mamba::FusedLinearOp op) {
-            emitFusedLinear(b, op, target, how);
-            return success();
-          })
-          .Case([&](mamba::ScanOp op) {
-            emitScan(b, op);
-            return success();
-          })
-          .Default([](Operation *op) {
-            return op->emitOpError("has no CPU kernel");
-          });
+  LogicalResult emitted = emitFusedOp(
+      kernel, "CPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
+      [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, target, how); },
+      [&](mamba::ScanOp op) { emitScan(b, op); });
   if (failed(emitted))
     return failure();
   return SmallVector<Phase>(b.getPhases());

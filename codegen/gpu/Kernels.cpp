@@ -4,7 +4,7 @@
 
 #include "codegen/gpu/Kernels.h"
 
-#include "llvm/ADT/TypeSwitch.h"
+#include "codegen/FusedOp.h"
 
 using namespace mlir;
 using namespace mambit;
@@ -16,23 +16,10 @@ FailureOr<SmallVector<Phase>> cuda::emitKernel(plan::KernelOp kernel,
   if (failed(verifyLayouts(kernel)))
     return failure();
   SimtBuilder b(module, kernel, target);
-  LogicalResult emitted =
-      llvm::TypeSwitch<Operation *, LogicalResult>(kernel.getFusedOp())
-          .Case([&](mamba::EmbeddingOp op) {
-            emitEmbedding(b, op);
-            return success();
-          })
-          .Case([&](mamba::FusedLinearOp op) {
-            emitFusedLinear(b, op, strategy);
-            return success();
-          })
-          .Case([&](mamba::ScanOp op) {
-            emitScan(b, op);
-            return success();
-          })
-          .Default([](Operation *op) {
-            return op->emitOpError("has no GPU kernel");
-          });
+  LogicalResult emitted = emitFusedOp(
+      kernel, "GPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
+      [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, strategy); },
+      [&](mamba::ScanOp op) { emitScan(b, op); });
   if (failed(emitted) || b.isRefused())
     return failure();
   return SmallVector<Phase>(b.getPhases());

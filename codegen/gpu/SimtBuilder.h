@@ -53,7 +53,6 @@ public:
   Val thread() { return threadIndex; }
   Val lane() { return threadIndex % kWarp; }
   Val warp() { return threadIndex / kWarp; }
-  int64_t numWarps() const { return threads / kWarp; }
   void barrier();
 
   /// An uninitialised buffer in shared memory, its own in every phase.
