@@ -57,13 +57,13 @@ struct TemporaryArtifact {
 
 ToyOptions toyOptions() {
   ToyOptions options;
-  options.image = MAMBIT_TOY_IMAGE;
+  options.image = toyFile("toy.so");
   return options;
 }
 
 ToyOptions textOptions() {
   ToyOptions options;
-  options.image = MAMBIT_TEXT_IMAGE; // with BIAS 1
+  options.image = toyFile("toy-text.so"); // with BIAS 1
   options.vocab = 4100;
   options.tokenizer = MAMBIT_TOKENIZER;
   return options;

@@ -38,9 +38,9 @@ struct TemporaryArtifact {
 };
 
 ToyOptions toyOptions(std::vector<ToyCudaTarget> targets = {
-                          {"sm_80", MAMBIT_TOY_PTX, ""}}) {
+                          {"sm_80", toyFile("toy_kernels.ptx"), ""}}) {
   ToyOptions options;
-  options.image = MAMBIT_TOY_IMAGE;
+  options.image = toyFile("toy.so");
   options.cudaTargets = std::move(targets);
   return options;
 }
@@ -111,11 +111,12 @@ TEST(CudaChoice, KnowsWhereCodeRuns) {
 
 TEST(CudaChoice, TakesTheBestTarget) {
   TemporaryArtifact file(makeToy(toyOptions({
-      {"sm_80", MAMBIT_TOY_PTX, ""},
-      {"sm_90", MAMBIT_TOY_PTX, ""},
-      {"sm_90a", MAMBIT_TOY_PTX, ""},
-      {"sm_100a", MAMBIT_TOY_PTX, ""},
-      {"sm_120", "", MAMBIT_TOY_PTX}, // a cubin, as far as choice goes
+      {"sm_80", toyFile("toy_kernels.ptx"), ""},
+      {"sm_90", toyFile("toy_kernels.ptx"), ""},
+      {"sm_90a", toyFile("toy_kernels.ptx"), ""},
+      {"sm_100a", toyFile("toy_kernels.ptx"), ""},
+      {"sm_120", "",
+       toyFile("toy_kernels.ptx")}, // a cubin, as far as choice goes
   })));
   artifact::Artifact artifact = artifact::Artifact::open(file.path);
   const artifact::Device &device = *artifact.device("cuda");
@@ -449,8 +450,8 @@ TEST_F(Gpu, LoadsMachineCodeFirst) {
   Sequence a(model);
   forward(*model, {&a}, {8}, 1);
   // A cubin that the driver does not take: PTX is compiled.
-  model = openToy(
-      makeToy(toyOptions({{"sm_80", MAMBIT_TOY_PTX, MAMBIT_TOY_IMAGE}})));
+  model = openToy(makeToy(
+      toyOptions({{"sm_80", toyFile("toy_kernels.ptx"), toyFile("toy.so")}})));
   Sequence b(model);
   forward(*model, {&b}, {8}, 1);
 }

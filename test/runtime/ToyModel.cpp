@@ -8,6 +8,7 @@
 #include "runtime/artifact/Layout.h"
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 using namespace mambit;
@@ -199,6 +200,11 @@ std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab) {
 }
 
 } // namespace
+
+std::string test::toyFile(const char *name) {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "toy" /
+         name;
+}
 
 Draft test::makeToy(const ToyOptions &options) {
   Draft draft;

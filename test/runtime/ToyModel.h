@@ -18,6 +18,10 @@ struct ToyTarget {
   std::vector<std::string> features;
 };
 
+/// The path of a file in the folder toy beside the running binary: toy.so,
+/// toy-text.so, toy_kernels.ptx.
+std::string toyFile(const char *name);
+
 /// Code for GPUs, made from toy_kernels.cu; no path: no image of the kind.
 struct ToyCudaTarget {
   std::string chip;

@@ -52,7 +52,7 @@ protected:
     folder = mkdtemp(pattern.data());
     model = folder + "/toy.mbt";
     test::ToyOptions options;
-    options.image = MAMBIT_TOY_IMAGE;
+    options.image = test::toyFile("toy.so");
     options.vocab = kVocab;
     artifact::Draft draft = test::makeToy(options);
     artifact::write(draft, model);
@@ -62,7 +62,7 @@ protected:
   /// A toy whose vocabulary has the words of a tokenizer.
   std::string makeTextModel() {
     test::ToyOptions options;
-    options.image = MAMBIT_TEXT_IMAGE;
+    options.image = test::toyFile("toy-text.so");
     options.vocab = 4100;
     options.tokenizer = MAMBIT_CHECKPOINT "/tokenizer.model";
     artifact::Draft draft = test::makeToy(options);
@@ -703,7 +703,7 @@ TEST_F(ToolsTest, InspectGivesTheCode) {
       run("mambit-inspect " + model + " --extract " + folder + "/code");
   EXPECT_EQ(extracted.status, 0) << extracted.err;
   EXPECT_EQ(readFile(folder + "/code/baseline.elf"),
-            readFile(MAMBIT_TOY_IMAGE));
+            readFile(test::toyFile("toy.so")));
   if (!MAMBIT_HAS_DISASSEMBLER) {
     expectError("mambit-inspect " + model + " --asm",
                 "built without the compiler");
@@ -719,8 +719,8 @@ TEST_F(ToolsTest, InspectGivesTheCode) {
 
 TEST_F(ToolsTest, InspectShowsCodeForGpus) {
   test::ToyOptions options;
-  options.image = MAMBIT_TOY_IMAGE;
-  options.cudaTargets = {{"sm_80", MAMBIT_TOY_PTX, ""}};
+  options.image = test::toyFile("toy.so");
+  options.cudaTargets = {{"sm_80", test::toyFile("toy_kernels.ptx"), ""}};
   artifact::Draft draft = test::makeToy(options);
   artifact::write(draft, model);
   std::string command = "mambit-inspect " + model + " --device cuda ";
