@@ -2,7 +2,7 @@
 #   make demo    installs what is missing, builds, compiles the bundled checkpoint, generates text
 #   make check   installs what is missing, builds, runs every test
 # On a machine with an NVIDIA GPU, which needs neither LLVM nor CUDA's toolkit:
-#   make check-gpu MODELS="a.mbt b.mbt=CHECKPOINT"
+#   make check-gpu
 # Every step is skipped when there is nothing to do.
 
 SHELL := /bin/bash
@@ -17,7 +17,7 @@ COMPILER_PACKAGES := clang-22 lld-22 liblld-22-dev llvm-22-dev llvm-22-tools \
 
 DEMO := --prompt "To create an index on a table, use" -n 48 --temperature 0.8 --top-p 0.9 --seed 1
 
-.PHONY: all demo check check-runtime check-gpu packages packages-runtime build runtime docs format clean
+.PHONY: all demo check check-runtime check-gpu gpu-models packages packages-runtime build runtime docs format clean
 
 all: build
 
@@ -62,17 +62,21 @@ check: build runtime
 check-runtime: runtime
 	@ctest --test-dir $(BUILD)/runtime-only --output-on-failure -j2
 
+# What check-gpu checks, made where the compiler is.
+gpu-models: build
+	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" test/tools/make_gpu_models.py $(BUILD)/gpu
+
 # Builds the runtime part alone and checks it on the GPU: with the toy of its
 # tests, then with compiled models that have code for GPUs. A model's checkpoint
 # may follow it, for its golden values (docs/running-on-a-gpu.md).
-MODELS ?= $(wildcard $(BUILD)/*-gpu.mbt)
+MODELS ?= $(patsubst %/bimamba.mbt,%/bimamba.mbt=test/checkpoints/bimamba,$(wildcard $(BUILD)/gpu/*.mbt))
 check-gpu: runtime
 	@ctest --test-dir $(BUILD)/runtime-only --output-on-failure -L gpu
 	@if [ -n "$(MODELS)" ]; then \
 	  PATH="$(CURDIR)/$(BUILD)/runtime-only/bin:$$PATH" \
 	    python3 test/tools/check_device.py $(MODELS); \
 	else \
-	  echo "no compiled models given: MODELS=\"a.mbt b.mbt=CHECKPOINT\""; \
+	  echo "no compiled models: bring $(BUILD)/gpu of 'make gpu-models', or give MODELS=\"a.mbt b.mbt=CHECKPOINT\""; \
 	fi
 
 # Regenerates the reference pages in docs/ from the tablegen files.

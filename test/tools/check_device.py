@@ -6,91 +6,55 @@
 
 The tools are taken from PATH. Random prompts of awkward lengths: prefill and
 decode against each other and, if the file has code for it, against a second
-device. With CHECKPOINT, a folder that has golden/: its logits, greedy tokens
-and nats per token. Then what holds for every model (mambit-invariants-tests).
-Prints a line a check; exit status 1 when one fails.
+device. What every operation gives, against MODEL.values, which the interpreter
+wrote (make_gpu_models.py), if it is there. With CHECKPOINT, a folder that has
+golden/: its logits, greedy tokens and nats per token. Then what holds for every
+model (mambit-invariants-tests). Prints a line a check; exit status 1 when one
+fails.
 """
 
 import argparse
 import json
-import os
 import pathlib
-import subprocess
+import re
 import sys
 import tempfile
 
 import numpy as np
+
+from checks import Checker, Golden, logits_of, relative_l2, run, tool
 
 LENGTHS = [1, 5, 255, 256, 257, 1000, 4096]
 # Every token's logits of the long ones would be gigabytes.
 DECODED = 300
 
 
-def tool(*arguments, fatal=True, **environment):
-    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True,
-                          env={**os.environ, **environment})
-    if done.returncode and fatal:
-        sys.exit(f"{' '.join(map(str, arguments))}\nexit status {done.returncode}\n"
-                 f"{done.stdout}{done.stderr}")
-    return done if not fatal else done.stdout
-
-
-def relative_l2(a, b):
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
-class Checker:
-    failed = False
-
-    def __call__(self, name, error, tolerance):
-        bad = not error <= tolerance  # NaN is bad
-        self.failed |= bad
-        print(f"{name:50} {error:9.3g}  (at most {tolerance:g}){'  FAILED' if bad else ''}",
-              flush=True)
-
-
-def logits_of(model, device, ids, work, *flags):
-    out = work / "logits.npy"
-    tool("mambit-run", model, "--device", device, "--ids", ids, "--logits", out, *flags)
-    return np.load(out).astype(np.float64)
-
-
 def check_prompts(check, model, args, work, vocab, against):
     random = np.random.default_rng(1)
-    lengths = [n for n in LENGTHS if n <= args.longest]
-    for length in lengths:
-        ids = work / "ids.npy"
+    ids, out = work / "ids.npy", work / "logits.npy"
+    for length in [n for n in LENGTHS if n <= args.longest]:
         np.save(ids, random.integers(0, vocab, length, dtype=np.int32))
-        prefill = logits_of(model, args.device, ids, work)
+        on = ["--device", args.device]
+        prefill = logits_of(model, ids, out, *on)
         if length <= DECODED:
             check(f"{length} tokens, prefill against decode",
-                  relative_l2(prefill, logits_of(model, args.device, ids, work, "--decode")), 1e-4)
+                  relative_l2(prefill, logits_of(model, ids, out, *on, "--decode")), 1e-4)
         if against:
             check(f"{length} tokens, against {against}",
-                  relative_l2(prefill, logits_of(model, against, ids, work)), args.tolerance)
+                  relative_l2(prefill, logits_of(model, ids, out, "--device", against)),
+                  args.tolerance)
 
 
-def check_golden(check, model, args, work, folder):
-    golden = json.loads((folder / "golden/golden.json").read_text())
-    expected = np.load(folder / "golden/logits.npy").astype(np.float64)
-    positions = golden["positions"]
-    ids_file = next(p / golden["ids"] for p in (folder, folder.parent, folder / "golden")
-                    if (p / golden["ids"]).exists())
-    ids = np.load(ids_file)
-    np.save(work / "ids.npy", ids[: max(positions) + 1].astype(np.int32))
-    np.save(work / "prompt.npy", ids[: golden["prompt_tokens"]].astype(np.int32))
+def check_values(check, model, args, values):
+    """Every operation's results, as the interpreter has them."""
     for road, flags in {"prefill": [], "decode": ["--decode"]}.items():
-        logits = logits_of(model, args.device, work / "ids.npy", work, *flags)
-        check(f"golden logits, {road}", relative_l2(logits[positions], expected), args.tolerance)
-    greedy = tool("mambit-run", model, "--device", args.device, "--ids", work / "prompt.npy",
-                  "-n", len(golden["greedy"]), "--greedy-ids").split()
-    check("greedy tokens that differ",
-          sum(int(a) != b for a, b in zip(greedy, golden["greedy"]))
-          + abs(len(greedy) - len(golden["greedy"])), 0)
-    nats = json.loads(tool("mambit-eval", model, "--device", args.device, "--ids", ids_file,
-                           "--window", golden["nll_window"], "--max-windows",
-                           golden["nll_windows"], "--json"))
-    check("nats per token", abs(nats["nats_per_token"] - golden["nats_per_token"]), 2e-3)
+        done = run("mambit-compare", model, values / road, "--device", args.device,
+                   "--ids", values / f"{road}.npy", "--bound", args.tolerance, *flags)
+        largest = re.search(r"values compared, largest error ([^:]+)", done.stdout)
+        if done.returncode or not largest:
+            print(done.stdout + done.stderr)
+        check(f"values of operations, {road}", float(largest[1]) if largest else np.nan,
+              args.tolerance)
 
 
 def main():
@@ -113,10 +77,15 @@ def main():
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
             check_prompts(check, model, args, work, report["config"]["vocab"], against)
+            values = pathlib.Path(model).with_suffix(".values")
+            if values.is_dir():
+                check_values(check, model, args, values)
             if checkpoint:
-                check_golden(check, model, args, work, pathlib.Path(checkpoint))
-        done = tool("mambit-invariants-tests", f"--gtest_filter=*{args.device.split(':')[0]}*",
-                    fatal=False, MAMBIT_TEST_MODEL=model)
+                Golden(pathlib.Path(checkpoint), work).check(
+                    check, "golden", model, "--device", args.device, tolerance=args.tolerance,
+                    nats_tolerance=2e-3)
+        done = run("mambit-invariants-tests", f"--gtest_filter=*{args.device.split(':')[0]}*",
+                   MAMBIT_TEST_MODEL=model)
         if done.returncode:
             print(done.stdout)
         check("invariants that fail", int(done.returncode != 0), 0)

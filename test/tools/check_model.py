@@ -14,36 +14,16 @@ a check; exit status 1 when one fails.
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
 
+from checks import Checker, Golden, relative_l2, tool
+
 # The passes of the pipeline whose result the interpreter can run, in order.
 PASSES = ["imported", "expand-blocks", "fold-scales", "choose-activation-precision",
           "fuse-scan", "fuse-linear", "assign-layouts", "form-kernels"]
-
-
-def tool(*arguments):
-    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}\nexit status {done.returncode}\n"
-                 f"{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def relative_l2(a, b):
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
-class Checker:
-    failed = False
-
-    def __call__(self, name, error, tolerance):
-        bad = not error <= tolerance  # NaN is bad
-        self.failed |= bad
-        print(f"{name:44} {error:9.3g}  (at most {tolerance:g}){'  FAILED' if bad else ''}")
 
 
 def main():
@@ -58,29 +38,21 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the interpreter only as imported and last")
     args = parser.parse_args()
 
-    golden = json.loads((args.folder / "golden/golden.json").read_text())
-    expected = np.load(args.folder / "golden/logits.npy").astype(np.float64)
-    positions = golden["positions"]
-    ids_file = args.ids or next(p / golden["ids"] for p in (args.folder, args.folder.parent)
-                                if (p / golden["ids"]).exists())
-    ids = np.load(ids_file)
     check = Checker()
-
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
-        np.save(work / "ids.npy", ids[: max(positions) + 1].astype(np.int32))
-        np.save(work / "prompt.npy", ids[: golden["prompt_tokens"]].astype(np.int32))
+        golden = Golden(args.folder, work, args.ids)
 
         # The interpreter: the definition, before and after every pass.
         stages = [PASSES[0], PASSES[-1]] if args.quick else PASSES
         before = None
         for stage in stages:
             out = work / "interpreted.npy"
-            tool("mambit-interpret", args.folder, "--ids", work / "ids.npy", "--logits", out,
+            tool("mambit-interpret", args.folder, "--ids", golden.ids, "--logits", out,
                  "--after", stage, "--activation-bits", args.activation_bits)
             logits = np.load(out).astype(np.float64)
             quantised = PASSES.index(stage) >= PASSES.index("choose-activation-precision")
-            check(f"interpreter, {stage}", relative_l2(logits[positions], expected),
+            check(f"interpreter, {stage}", golden.error(logits),
                   args.tolerance if quantised and args.activation_bits < 32 else 1e-5)
             if before is not None and not (quantised and not before[0]):
                 check(f"  against the stage before", relative_l2(logits, before[1]), 1e-6)
@@ -91,29 +63,10 @@ def main():
         tool("mambit-compile", args.folder, "-o", model,
              "--activation-bits", args.activation_bits)
         for target in args.targets.split(","):
-            roads = {}
-            for road, flags in {"prefill": [], "decode": ["--decode"]}.items():
-                out = work / "logits.npy"
-                tool("mambit-run", model, "--target", target, "--ids", work / "ids.npy",
-                     "--logits", out, *flags)
-                roads[road] = np.load(out).astype(np.float64)
-                check(f"{target}, {road}", relative_l2(roads[road][positions], expected),
-                      args.tolerance)
-            check(f"{target}, prefill against decode",
-                  relative_l2(roads["prefill"], roads["decode"]), 1e-4)
-            greedy = tool("mambit-run", model, "--target", target, "--ids", work / "prompt.npy",
-                          "-n", len(golden["greedy"]), "--greedy-ids").splitlines()[-1]
-            check(f"{target}, greedy tokens that differ",
-                  sum(int(a) != b for a, b in zip(greedy.split(), golden["greedy"]))
-                  + abs(len(greedy.split()) - len(golden["greedy"])), 0)
-
-            window, windows = golden["nll_window"], golden["nll_windows"]
-            nats = json.loads(tool("mambit-eval", model, "--target", target, "--ids", ids_file,
-                                   "--window", window, "--max-windows", windows, "--json"))
-            check(f"{target}, nats per token", abs(nats["nats_per_token"] - golden["nats_per_token"]),
-                  1e-3)
+            golden.check(check, target, model, "--target", target, tolerance=args.tolerance,
+                         nats_tolerance=1e-3)
             if args.text:
-                text = golden["eval_text"]
+                text = golden.values["eval_text"]
                 nats = json.loads(tool("mambit-eval", model, "--target", target, "--text", args.text,
                                        "--window", text["window"], "--json"))
                 check(f"{target}, nats per token of the text",
