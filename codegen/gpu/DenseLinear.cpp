@@ -4,7 +4,8 @@
 //
 // The columns of a row tile are dealt out to the warps and their lanes, each of
 // which adds its own up in order. Then the lanes' sums are added up, then the
-// warps'. The order depends on the shape of the matrix alone.
+// warps'. The order depends on the shape of the matrix alone; with tensor cores
+// too, where a token alone is one of eight.
 //
 //===--------------------------------------------------------------------===//
 
@@ -103,6 +104,121 @@ void cuda::emitDenseSums(SimtBuilder &b, Val weight, Val rowTile, Val v,
       }
     finish(b, partial, rowTile, first, end, count, epilogue);
   });
+}
+
+void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
+                          int64_t k, Val first, Val end, int64_t tokens,
+                          FloatEpilogue epilogue) {
+  constexpr int64_t kStep = 16, kTiles = kTensorRows / kTileRows;
+  constexpr int64_t kLowHalves = 0x5410, kHighHalves = 0x7632;
+  auto type = cast<MemRefType>(weight.getType());
+  Type element = type.getElementType(), i32 = b.getI32Type(),
+       f32 = b.getF32Type();
+  int64_t rowTiles = type.getDimSize(0), fragments = tokens / 8;
+  int64_t parts = element.isF16() ? 2 : 3;
+  int64_t perWarp =
+      llvm::divideCeilSigned(llvm::divideCeilSigned(k, kStep), kWarps);
+  int64_t group = std::min<int64_t>(perWarp, fragments == 1 ? 4 : 2);
+  bool whole = perWarp * kWarps * kStep == k && perWarp % group == 0;
+
+  // A lane's eight rows, of four adjacent columns of a step: rows 2j and 2j + 1
+  // are its rows of fragment j.
+  Val g = b.lane() / 4, inQuad = b.lane() % 4;
+  Val rowTile = min(rowBlock * kTiles + g / 2, rowTiles - 1);
+  auto columnOf = [&](Val step) {
+    return (step * kWarps + b.warp()) * kStep + inQuad * 4;
+  };
+  auto loadWeights = [&](Val from) {
+    Vals words;
+    for (int64_t i = 0; i < 4 * group; ++i) {
+      Val column = columnOf(from + i / 4) + i % 4;
+      Val rows = b.load(
+          weight, {rowTile, whole ? column : min(column, k - 1), g % 2 * 8}, 8,
+          llvm::Align(16));
+      words.push_back(b.bitcast(rows, b.vector(i32, 4)));
+    }
+    return words;
+  };
+  // Past the end the activations are zero.
+  auto loadActivations = [&](Val t, Val column) {
+    if (k % 4 == 0) {
+      Val x = b.load(v, {t, whole ? column : min(column, k - 4)}, 4,
+                     llvm::Align(16));
+      return whole ? x : select(column < k, x, b.zeros(f32, 4));
+    }
+    Vals x;
+    for (int64_t i = 0; i < 4; ++i)
+      x.push_back(
+          select(column + i < k, b.load(v, {t, min(column + i, k - 1)}), 0.0));
+    return b.gather(x);
+  };
+  auto multiply = [&](Val from, ArrayRef<Val> words, ArrayRef<Val> carried) {
+    Vals acc(carried);
+    for (int64_t i = 0; i < group; ++i) {
+      SmallVector<Vals> x;
+      for (int64_t f = 0; f < fragments; ++f) {
+        Val rest = loadActivations(min(first + (g + 8 * f), end - 1),
+                                   columnOf(from + i));
+        x.emplace_back();
+        for (int64_t part = 0; part < parts; ++part) {
+          Val rounded = b.toFloat(rest, element);
+          x.back().push_back(b.bitcast(rounded, b.vector(i32, 2)));
+          rest = rest - b.toF32(rounded);
+        }
+      }
+      for (int64_t j = 0; j < 4; ++j) {
+        Vals a;
+        for (int64_t pair = 0; pair < 4; pair += 2)
+          for (int64_t halves : {kLowHalves, kHighHalves})
+            a.push_back(b.intrinsic("llvm.nvvm.prmt", i32,
+                                    {b.extract(words[4 * i + pair], j),
+                                     b.extract(words[4 * i + pair + 1], j),
+                                     b.constant(i32, halves)}));
+        for (int64_t part = 0; part < parts; ++part)
+          for (int64_t f = 0; f < fragments; ++f) {
+            Val *sum = &acc[(j * fragments + f) * 4];
+            Val both = x[f][part];
+            Vals product =
+                b.mmaHalves(a, {b.extract(both, 0), b.extract(both, 1)},
+                            ArrayRef<Val>(sum, 4), element.isF16());
+            std::copy(product.begin(), product.end(), sum);
+          }
+      }
+    }
+    return acc;
+  };
+
+  Val zero = b.index(0);
+  Vals words = loadWeights(zero);
+  b.waitForPrevious();
+  Vals acc = multiply(zero, words, Vals(16 * fragments, b.constant(f32, 0)));
+  acc = b.loop(group, perWarp, group, acc, [&](Val from, ArrayRef<Val> sums) {
+    return multiply(from, loadWeights(from), sums);
+  });
+
+  // Element e of a fragment is row e / 2 of the lane's two, token
+  // 2 · inQuad + e % 2.
+  Val partial = b.dynamicShared({kWarps, tokens, kTensorRows + 4}, f32);
+  for (int64_t f = 0; f < fragments; ++f)
+    for (int64_t of = 0; of < 2; ++of)
+      for (int64_t half = 0; half < 2; ++half) {
+        Vals rows;
+        for (int64_t row = 0; row < 4; ++row)
+          rows.push_back(acc[((half * 2 + row / 2) * fragments + f) * 4 +
+                             row % 2 * 2 + of]);
+        b.store(b.gather(rows), partial,
+                {b.warp(), inQuad * 2 + (8 * f + of), g * 8 + 4 * half},
+                llvm::Align(16));
+      }
+  b.barrier();
+  b.loop(b.thread(), min(end - first, tokens) * kTensorRows, kFloatThreads,
+         [&](Val i) {
+           Val row = i % kTensorRows, token = i / kTensorRows;
+           Val sum = b.load(partial, {0, token, row});
+           for (int64_t warp = 1; warp < kWarps; ++warp)
+             sum = sum + b.load(partial, {warp, token, row});
+           epilogue(rowBlock * kTensorRows + row, first + token, sum);
+         });
 }
 
 void cuda::emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v,

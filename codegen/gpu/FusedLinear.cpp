@@ -70,6 +70,15 @@ void FusedLinear::emit() {
 //===--------------------------------------------------------------------===//
 
 void FusedLinear::emitFloatProduct() {
+  // Normalised activations are small enough for f16.
+  Type element = getElementTypeOrSelf(op.getWeight().getType());
+  if ((element.isF16() || element.isBF16()) && op.getNormGroups() > 0 &&
+      b.targetHas(Capability::bf16Mma)) {
+    constexpr int64_t kFew = 8, kMany = 32;
+    emitTensorProduct("matmul", kFew, Condition::atMost(extent, kFew));
+    return emitTensorProduct("matmul_many", kMany,
+                             Condition::moreThan(extent, kFew));
+  }
   // Tiles of the same weights follow each other, to read them from the cache.
   b.phase("matmul",
           {{plan::Dim::none, rowTiles}, {extent, 0, cuda::kFloatTokens}},
@@ -96,6 +105,27 @@ void FusedLinear::emitFloatProduct() {
               cuda::emitDenseSums(b, b.buffer("weight"), tile[0], v, k, first,
                                   end, epilogue);
           });
+}
+
+void FusedLinear::emitTensorProduct(StringRef suffix, int64_t tokens,
+                                    const Condition &condition) {
+  b.phase(
+      suffix, {{plan::Dim::none, n, kTensorRows}, {extent, 0, tokens}},
+      kFloatThreads,
+      [&](ArrayRef<Val> tile) {
+        Val first = tile[1] * tokens,
+            end = min(first + tokens, b.extent(extent));
+        emitTensorSums(b, b.buffer("weight"), tile[0],
+                       b.buffer(b.has("v") ? "v" : "x"), k, first, end, tokens,
+                       [&](Val row, Val t, Val sum) {
+                         b.when(row < n, [&] {
+                           Val y = finish(sum, loadRow(row), loadTau(t),
+                                          loadResidual(t, row));
+                           b.store(y, b.buffer("y"), {t, row});
+                         });
+                       });
+      },
+      condition);
 }
 
 //===--------------------------------------------------------------------===//

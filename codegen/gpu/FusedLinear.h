@@ -67,6 +67,8 @@ private:
   void storeFragments(llvm::ArrayRef<Val> sums, Val row, Val t);
 
   void emitFloatProduct();
+  void emitTensorProduct(llvm::StringRef suffix, int64_t tokens,
+                         const Condition &condition);
 
   // Epilogue, of one element.
   /// What the epilogue needs of a row: weights.

@@ -51,6 +51,15 @@ using FloatEpilogue = llvm::function_ref<void(Val row, Val token, Val sum)>;
 void emitDenseSums(SimtBuilder &b, Val weight, Val rowTile, Val v, int64_t k,
                    Val first, Val end, FloatEpilogue epilogue);
 
+/// Rows of a block of `emitTensorSums`.
+constexpr int64_t kTensorRows = 64;
+/// The same on tensor cores, for f16 and bf16, for a block of rows and
+/// `tokens`, a multiple of 8. Waits for the phase before. v, whose magnitude
+/// must be below 65504, is a sum of two f16, which loses 2⁻²³ of it, or of
+/// three bf16.
+void emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v, int64_t k,
+                    Val first, Val end, int64_t tokens, FloatEpilogue epilogue);
+
 /// Σ_k ±v[token][k], + where the bit is set.
 void emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v, int64_t k,
                     Val first, Val end, FloatEpilogue epilogue);

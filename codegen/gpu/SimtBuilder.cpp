@@ -336,16 +336,21 @@ std::pair<Val, Val> SimtBuilder::split(Val first, Val second) {
 }
 
 Vals SimtBuilder::mmaHalves(ArrayRef<Val> a, ArrayRef<Val> b,
-                            ArrayRef<Val> acc) {
-  require(Capability::bf16Mma, "mma.m16n8k16 of bf16");
-  auto values = [](ArrayRef<Val> vals) {
-    return SmallVector<Value>(vals.begin(), vals.end());
+                            ArrayRef<Val> acc, bool isF16) {
+  require(Capability::bf16Mma, "mma.m16n8k16 of 16-bit floats");
+  auto operands = [&](ArrayRef<Val> words) {
+    return llvm::map_to_vector(words, [&](Val word) -> Value {
+      if (!isF16)
+        return word;
+      return create<LLVM::BitcastOp>(vector(getF16Type(), 2), word);
+    });
   };
-  auto type = NVVM::MMATypes::bf16;
+  auto type = isF16 ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
   auto result = LLVM::LLVMStructType::getLiteral(
       getContext(), SmallVector<Type>(4, getF32Type()));
   Value sums = create<NVVM::MmaOp>(
-      result, values(a), values(b), values(acc), ArrayRef<int64_t>{16, 8, 16},
+      result, operands(a), operands(b),
+      SmallVector<Value>(acc.begin(), acc.end()), ArrayRef<int64_t>{16, 8, 16},
       std::nullopt, std::nullopt, std::array<NVVM::MMATypes, 2>{type, type},
       std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
                                      NVVM::MMALayout::col});

@@ -114,6 +114,8 @@ public:
   Val bytes(Val buffer);
   /// Four words of a run of bytes.
   Val loadFour(Val bytes, Val at);
+  /// f32 rounded to f16 or bf16.
+  Val toFloat(Val x, mlir::Type element);
   /// One value a lane.
   Val gather(llvm::ArrayRef<Val> lanes);
 
@@ -157,9 +159,9 @@ public:
 
   /// The halves of two adjacent elements: a word of high ones, one of low ones.
   std::pair<Val, Val> split(Val first, Val second);
-  /// acc + products of bf16, m16n8k16.
+  /// acc + products of bf16, or of f16, m16n8k16.
   Vals mmaHalves(llvm::ArrayRef<Val> a, llvm::ArrayRef<Val> b,
-                 llvm::ArrayRef<Val> acc);
+                 llvm::ArrayRef<Val> acc, bool isF16 = false);
   /// Four 8x8 matrices of 16 bits from shared memory; a lane gives the address
   /// of a row, less `offset` bytes, lanes 8i … those of the rows of matrix i.
   Vals loadMatrices(Val address, int64_t offset, bool transposed = false);

@@ -102,11 +102,16 @@
 // WGMMA:         nvvm.setmaxregister decrease 40
 // WGMMA:         nvvm.cp.async.bulk.shared.cluster.global
 
-// A dense product: a lane has eight rows of a column, 16 bytes.
-// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul
-// CHECK-SAME:    grid = "63, rows / 8", threads = 256
-// CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<63x72x16xf16>, vector<8xf16>
-// CHECK:         math.fma {{.*}} : vector<8xf32>
+// A dense product: a lane has eight rows of four columns, 16 bytes each. The
+// activations are the sum of two parts.
+// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul(
+// CHECK-SAME:    grid = "1000 / 64, rows / 8", threads = 256 : i64, when = "rows <= 8"
+// CHECK-COUNT-4: vector.load {{.*}} {alignment = 16 : i64} : memref<63x72x16xf16>, vector<8xf16>
+// WAIT:          nvvm.griddepcontrol wait
+// CHECK:         arith.truncf {{.*}} : vector<4xf32> to vector<4xf16>
+// CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 16>
+// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul_many
+// CHECK-SAME:    grid = "1000 / 64, rows / 32", threads = 256 : i64, when = "9 <= rows"
 
 // Without quantised activations a bit is a sign.
 // CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul
