@@ -430,6 +430,24 @@ Val KernelBuilder::toF32(Val x) {
   return wrap(create<arith::SIToFPOp>(f32, x));
 }
 
+Val KernelBuilder::fromF32(Val x, Type element) {
+  if (element.isF32())
+    return x;
+  double largest =
+      APFloat::getLargest(cast<FloatType>(element).getFloatSemantics())
+          .convertToDouble();
+  x = min(largest, max(-largest, x)); // in this order, for NaN
+  Type type = withShapeOf(x.getType(), element);
+  if (!element.isBF16())
+    return wrap(create<arith::TruncFOp>(type, x));
+  // The upper half of the f32, by integer instructions.
+  Val bits = bitcast(x, withShapeOf(x.getType(), getI32Type()));
+  Val rounded = (bits + ((bits >> 16) & 1) + 0x7fff) >> 16;
+  // Not a number must not round to one.
+  Val upper = select(x == x, rounded, (bits >> 16) | 0x40);
+  return bitcast(toInteger(upper, 16), type);
+}
+
 Val KernelBuilder::bitcast(Val x, Type type) {
   if (x.getType() == type)
     return x;

@@ -197,6 +197,9 @@ public:
   Val zeroExtend(Val x, mlir::Type type);
   /// f16, bf16 and integers to f32.
   Val toF32(Val x);
+  /// f32 to f32, f16 or bf16: to nearest, ties to even. What is beyond the
+  /// largest finite value becomes that; NaN stays NaN.
+  Val fromF32(Val x, mlir::Type element);
   Val bitcast(Val x, mlir::Type type);
   Val broadcast(Val x, int64_t lanes = kLanes);
 

@@ -93,6 +93,31 @@ def ChooseActivationPrecision
   let statistics = [Statistic<"quantized", "quantized", "Linears with quantised activations">];
 }
 
+def ChooseStatePrecision
+    : Pass<"choose-state-precision", "::mlir::func::FuncOp"> {
+  let summary = "Choose the element type of the SSM states";
+  let description = [{
+    Gives every SSM state, from argument to result, the element type. What a
+    state of 16 bits means, the operations that carry it say: arithmetic stays
+    in f32. A state goes through scans and blocks alone; any other use is an
+    error.
+
+    Before:
+    ```mlir
+    func.func @forward(..., %ssm: tensor<?x6x16x24xf32>) -> (..., tensor<?x6x16x24xf32>) {
+      %s, %ssm1 = mamba.selective_scan %xbc, %dt, %ssm, ...
+    ```
+    After:
+    ```mlir
+    func.func @forward(..., %ssm: tensor<?x6x16x24xbf16>) -> (..., tensor<?x6x16x24xbf16>) {
+      %s, %ssm1 = mamba.selective_scan %xbc, %dt, %ssm, ...
+    ```
+  }];
+  let options = [Option<"stateDtype", "state-dtype", "std::string", "\"f32\"",
+                        "Element type of SSM states: f32, f16 or bf16">];
+  let statistics = [Statistic<"states", "states", "States whose type changed">];
+}
+
 def FuseScan : Pass<"fuse-scan", "::mlir::func::FuncOp"> {
   let summary = "Fuse convolution, selective scan and gate";
   let description = [{

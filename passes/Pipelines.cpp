@@ -34,6 +34,11 @@ static const Stage stages[] = {
        pm.addNestedPass<func::FuncOp>(createChooseActivationPrecision(
            ChooseActivationPrecisionOptions{options.activationBits}));
      }},
+    {"choose-state-precision",
+     [](OpPassManager &pm, const MambitPipelineOptions &options) {
+       pm.addNestedPass<func::FuncOp>(createChooseStatePrecision(
+           ChooseStatePrecisionOptions{options.stateDtype}));
+     }},
     {"fuse-scan",
      [](OpPassManager &pm, const MambitPipelineOptions &) {
        pm.addNestedPass<func::FuncOp>(createFuseScan());

@@ -17,6 +17,10 @@ struct MambitPipelineOptions
       *this, "activation-bits",
       llvm::cl::desc("Bits of a quantised activation: 8, 16, or 32 for none"),
       llvm::cl::init(16)};
+  Option<std::string> stateDtype{
+      *this, "state-dtype",
+      llvm::cl::desc("Element type of SSM states: f32, f16 or bf16"),
+      llvm::cl::init("f32")};
   Option<int64_t> bitTileRows{
       *this, "bit-tile-rows",
       llvm::cl::desc("Rows of a tile of packed signs, a multiple of 16"),

@@ -207,9 +207,12 @@ mambit_status mambit_model_get_info(const mambit_model *model,
     known.size = info->size;
     known.producer = index.producer()->c_str();
     known.format = "";
+    known.state_dtype = "f32";
     if (const artifact::ModelConfig *config = index.config()) {
       if (config->format())
         known.format = config->format()->c_str();
+      if (config->state_dtype())
+        known.state_dtype = config->state_dtype()->c_str();
       known.d_model = config->d_model();
       known.layers = config->layers();
       known.parameters = config->parameters();

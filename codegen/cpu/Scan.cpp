@@ -32,7 +32,12 @@ private:
   void emitConv(const Sequence &sequence, Val channel, int64_t lanes);
   void emitSteps(const Sequence &sequence);
   void emitRecurrence(const Sequence &sequence, Val head);
-  void emitTokens(Val slot, Val head, Val p, int64_t lanes, Val first,
+  /// Where some channels of a head have their state, by its row.
+  struct State {
+    llvm::function_ref<Val(Val)> load;
+    llvm::function_ref<void(Val, Val)> store;
+  };
+  void emitTokens(const State &state, Val head, Val p, int64_t lanes, Val first,
                   int64_t count);
 
   KernelBuilder &b;
@@ -126,25 +131,50 @@ void Scan::emitSteps(const Sequence &sequence) {
 }
 
 /// The recurrence of one head over a sequence, some of its channels at a time.
-/// Of several tokens at once the state is read and written once.
+/// Of several tokens at once the state is read and written once. One of 16 bits
+/// is widened to a copy for all tokens, for it is rounded once.
 void Scan::emitRecurrence(const Sequence &sequence, Val head) {
+  Type f32 = b.getF32Type();
+  Val pool = b.buffer("ssm_state");
+  Type element = cast<MemRefType>(pool.getType()).getElementType();
   b.chunks(headdim, [&](Val p, int64_t lanes) {
+    auto load = [&](Val n) {
+      return b.toF32(b.load(pool, {sequence.slot, head, n, p}, lanes));
+    };
+    auto store = [&](Val s, Val n) {
+      b.store(b.fromF32(s, element), pool, {sequence.slot, head, n, p});
+    };
     Val begin = sequence.begin, end = sequence.end;
-    Val rest = end - (end - begin) % kTokens;
-    b.loop(begin, rest, kTokens, [&](Val t) {
-      emitTokens(sequence.slot, head, p, lanes, t, kTokens);
-    });
-    b.loop(rest, end, 1,
-           [&](Val t) { emitTokens(sequence.slot, head, p, lanes, t, 1); });
+    auto emitAll = [&](const State &state) {
+      Val rest = end - (end - begin) % kTokens;
+      b.loop(begin, rest, kTokens, [&](Val t) {
+        emitTokens(state, head, p, lanes, t, kTokens);
+      });
+      b.loop(rest, end, 1,
+             [&](Val t) { emitTokens(state, head, p, lanes, t, 1); });
+    };
+    if (element.isF32())
+      return emitAll({load, store});
+    b.when(
+        end - begin == 1,
+        [&] { emitTokens({load, store}, head, p, lanes, begin, 1); },
+        [&] {
+          Val copy = b.scratch(stateSize * lanes, f32, llvm::Align(64));
+          auto loadCopy = [&](Val n) { return b.load(copy, {n * lanes}, lanes); };
+          auto storeCopy = [&](Val s, Val n) { b.store(s, copy, {n * lanes}); };
+          b.loop(0, stateSize, 1, [&](Val n) { storeCopy(load(n), n); });
+          emitAll({loadCopy, storeCopy});
+          b.loop(0, stateSize, 1, [&](Val n) { store(loadCopy(n), n); });
+        });
   });
 }
 
 /// Some tokens of some channels. The two halves of the state make sums of their
 /// own, whatever the number of tokens.
-void Scan::emitTokens(Val slot, Val head, Val p, int64_t lanes, Val first,
-                      int64_t count) {
+void Scan::emitTokens(const State &state, Val head, Val p, int64_t lanes,
+                      Val first, int64_t count) {
   int64_t groups = op.getGroups();
-  Val xbc = b.buffer("xbc"), state = b.buffer("ssm_state");
+  Val xbc = b.buffer("xbc");
   Val bFirst = head / (heads / groups) * stateSize + heads * headdim;
   Val cFirst = bFirst + groups * stateSize;
   Val channel = head * headdim + p;
@@ -157,12 +187,12 @@ void Scan::emitTokens(Val slot, Val head, Val p, int64_t lanes, Val first,
     dx.push_back(x[i] * b.load(b.buffer("dt"), {t, head}));
   }
   auto step = [&](Val i, MutableArrayRef<Val> sums) {
-    Val s = b.load(state, {slot, head, i, p}, lanes);
+    Val s = state.load(i);
     for (int64_t k = 0; k < count; ++k) {
       s = fma(dx[k], b.load(xbc, {tokens[k], bFirst + i}), s * decay[k]);
       sums[k] = fma(s, b.load(xbc, {tokens[k], cFirst + i}), sums[k]);
     }
-    b.store(s, state, {slot, head, i, p});
+    state.store(s, i);
   };
   int64_t half = stateSize / 2;
   Vals sums(2 * count, b.zeros(b.getF32Type(), lanes));

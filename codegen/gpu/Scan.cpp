@@ -75,6 +75,19 @@ Val ScanStrategy::getStep(Val raw) const {
              scan.getDtMax().convertToFloat());
 }
 
+Val ScanStrategy::loadState(ArrayRef<Operand> at, int64_t lanes) {
+  Val state = b.buffer("ssm_state");
+  return b.toF32(lanes == 1
+                     ? b.load(state, at)
+                     : b.load(state, at, lanes, getStateAlignment(lanes)));
+}
+
+void ScanStrategy::storeState(Val value, ArrayRef<Operand> at) {
+  auto vector = dyn_cast<VectorType>(value.getType());
+  b.store(b.fromF32(value, getStateType()), b.buffer("ssm_state"), at,
+          getStateAlignment(vector ? vector.getNumElements() : 1));
+}
+
 void cuda::emitScan(SimtBuilder &b, mamba::ScanOp op) {
   emitScanStep(b, op);
   if (!emitScanChunks(b, op))

@@ -53,6 +53,17 @@ protected:
   Val getRawStep(Val token, Val head) const;
   Val getStep(Val raw) const;
 
+  /// Elements of the state as f32: one, or `lanes` adjacent ones, aligned as all
+  /// of them.
+  Val loadState(llvm::ArrayRef<Operand> at, int64_t lanes = 1);
+  void storeState(Val value, llvm::ArrayRef<Operand> at);
+  mlir::Type getStateType() const {
+    return mamba::ScanOp(op).getSsmState().getType().getElementType();
+  }
+  llvm::Align getStateAlignment(int64_t lanes) const {
+    return llvm::Align(getStateType().getIntOrFloatBitWidth() / 8 * lanes);
+  }
+
   SimtBuilder &b;
   mamba::ScanOp op;
   const int64_t taps, channels, heads, groups, stateSize, headdim, inner;

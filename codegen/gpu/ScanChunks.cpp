@@ -385,7 +385,6 @@ void ScanChunks::emitMixing() {
 /// Between the slot and the sums that are Sᵀ: tile i has n = 8i … 8i + 7.
 void ScanChunks::accessState(const Sequence &sequence,
                              MutableArrayRef<Vals> state, bool isStore) {
-  Val buffer = b.buffer("ssm_state");
   Val p = warpChannel + quad() * 2;
   for (int64_t tile = 0; tile < paddedState / 8; ++tile)
     for (int64_t i = 0; i < 2; ++i) {
@@ -401,14 +400,14 @@ void ScanChunks::accessState(const Sequence &sequence,
         if (isStore) {
           Val pair =
               b.concat(b.broadcast(*values[0], 1), b.broadcast(*values[1], 1));
-          auto keep = [&] { b.store(pair, buffer, at, llvm::Align(8)); };
+          auto keep = [&] { storeState(pair, at); };
           if (always && isWhole())
             keep();
           else
             b.when(exists & (p < headdim), keep);
           continue;
         }
-        Val pair = b.load(buffer, at, 2, llvm::Align(8));
+        Val pair = loadState(at, 2);
         for (int64_t k = 0; k < 2; ++k) {
           Val value = b.extract(pair, k);
           *values[k] = always ? value : select(exists, value, 0.0);
@@ -420,9 +419,9 @@ void ScanChunks::accessState(const Sequence &sequence,
                                    min(p + k, headdim - 1)};
         if (isStore)
           b.when(exists & (p + k < headdim),
-                 [&] { b.store(*values[k], buffer, at); });
+                 [&] { storeState(*values[k], at); });
         else
-          *values[k] = select(exists, b.load(buffer, at), 0.0);
+          *values[k] = select(exists, loadState(at), 0.0);
       }
     }
 }

@@ -99,7 +99,7 @@ void ScanRecurrence::emitRecurrence(const Sequence &sequence, Val head,
   int64_t chunk =
       std::clamp<int64_t>(24 * 1024 / (4 * (2 * padded + kThreads)), 1, 16);
   Type f32 = b.getF32Type();
-  Val xbc = b.buffer("xbc"), state = b.buffer("ssm_state");
+  Val xbc = b.buffer("xbc");
   Val bFirst = head / (heads / groups) * stateSize + inner;
   Val p = firstLane + b.lane(), inside = p < headdim;
   Val channel = head * headdim + min(p, headdim - 1);
@@ -114,7 +114,7 @@ void ScanRecurrence::emitRecurrence(const Sequence &sequence, Val head,
     };
     Vals s;
     for (int64_t i = 0; i < run; ++i)
-      s.push_back(b.load(state, stateAt(i)));
+      s.push_back(loadState(stateAt(i)));
     Val skip = b.load(b.buffer("D"), {head});
 
     // The parts of the state that there are not have B = C = 0.
@@ -172,7 +172,7 @@ void ScanRecurrence::emitRecurrence(const Sequence &sequence, Val head,
     b.when(inside, [&] {
       for (int64_t i = 0; i < run; ++i)
         b.when(ownState + i < stateSize,
-               [&] { b.store(s[i], state, stateAt(i)); });
+               [&] { storeState(s[i], stateAt(i)); });
     });
   });
 }

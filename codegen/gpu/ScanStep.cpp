@@ -57,7 +57,9 @@ private:
 } // namespace
 
 ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
-  width = headdim % 4 == 0 ? 4 : headdim % 2 == 0 ? 2 : 1;
+  width = 16 * 8 / getStateType().getIntOrFloatBitWidth();
+  while (headdim % width != 0)
+    width /= 2;
   rowLanes =
       std::min<int64_t>(llvm::PowerOf2Ceil(headdim / width), kChannels / width);
   part = rowLanes * width;
@@ -105,7 +107,7 @@ ScanStep::Input ScanStep::loadInput(Val index, Val slot, Val head,
 
 void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
   Type f32 = b.getF32Type();
-  Val zxbcdt = b.buffer("zxbcdt"), state = b.buffer("ssm_state");
+  Val zxbcdt = b.buffer("zxbcdt");
   Val slot = sequence.slot, t = sequence.begin;
   int64_t blocks = heads / groups * parts; // that share B and C
 
@@ -116,14 +118,15 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
     return {slot, head, padded == stateSize ? n : min(n, stateSize - 1),
             headdim % part == 0 ? p : min(p, headdim - width)};
   };
-  llvm::Align alignment(4 * width);
-  auto loadState = [&](Val first) {
+  // As it lies in memory.
+  auto loadRows = [&](Val first) {
     Vals s;
     for (int64_t i = 0; i < std::min(run, kRows); ++i)
-      s.push_back(b.load(state, stateAt(first + i), width, alignment));
+      s.push_back(b.load(b.buffer("ssm_state"), stateAt(first + i), width,
+                         getStateAlignment(width)));
     return s;
   };
-  Vals s = loadState(firstRow);
+  Vals s = loadRows(firstRow);
   SmallVector<Input> inputs;
   for (int64_t i = 0; i < 2 * padded + part; i += threads)
     inputs.push_back(loadInput(b.thread() + i, slot, head, firstChannel));
@@ -163,18 +166,19 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
     });
 
     // Even and odd rows of the state apart: two chains of sums.
+    llvm::Align alignment(std::min<int64_t>(4 * width, 16)); // in shared memory
     Val dx = b.load(convolved, {inPart + 2 * padded}, width, alignment) * dt;
     Vals sums(2, b.zeros(f32, width));
-    auto update = [&](Val first, MutableArrayRef<Val> s,
+    auto update = [&](Val first, ArrayRef<Val> rows,
                       MutableArrayRef<Val> sums) {
-      for (size_t i = 0; i < s.size(); i += 4) {
+      for (size_t i = 0; i < rows.size(); i += 4) {
         Val four = b.load(convolved, {first + i}, 4, llvm::Align(16));
         Val fourC = b.load(convolved, {first + i + padded}, 4, llvm::Align(16));
         for (int64_t j = 0; j < 4; ++j) {
-          s[i + j] = fma(dx, b.extract(four, j), s[i + j] * decay);
-          sums[j % 2] = fma(s[i + j], b.extract(fourC, j), sums[j % 2]);
+          Val s = fma(dx, b.extract(four, j), b.toF32(rows[i + j]) * decay);
+          sums[j % 2] = fma(s, b.extract(fourC, j), sums[j % 2]);
           Val n = first + (i + j);
-          auto keep = [&] { b.store(s[i + j], state, stateAt(n), alignment); };
+          auto keep = [&] { storeState(s, stateAt(n)); };
           if (padded == stateSize && headdim % part == 0)
             keep();
           else
@@ -184,7 +188,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
     };
     update(firstRow, s, sums);
     sums = b.loop(kRows, run, kRows, sums, [&](Val i, ArrayRef<Val> carried) {
-      Vals sums(carried), s = loadState(firstRow + i);
+      Vals sums(carried), s = loadRows(firstRow + i);
       update(firstRow + i, s, sums);
       return sums;
     });

@@ -267,15 +267,41 @@ void SimtBuilder::storeWord(Val word, Val bytes, Val row, Val byte) {
 // Addresses
 //===--------------------------------------------------------------------===//
 
+Val SimtBuilder::fromF32(Val x, Type element) {
+  if (element.isF32())
+    return x;
+  auto vector = dyn_cast<VectorType>(x.getType());
+  Type type = vector ? Type(vector.clone(element)) : element;
+  Val largest = constant(
+      type, APFloat::getLargest(cast<FloatType>(element).getFloatSemantics())
+                .convertToDouble());
+  Val rounded = wrap(create<arith::TruncFOp>(type, x));
+  // Infinity is what is out of range; pairs take one instruction each.
+  rounded = wrap(create<arith::MinimumFOp>(rounded, largest));
+  return wrap(create<arith::MaximumFOp>(
+      rounded, wrap(create<arith::NegFOp>(largest))));
+}
+
 void SimtBuilder::request(ArrayRef<Val> loaded) {
   SmallVector<Value> scalars;
   SmallVector<StringRef> constraints;
   auto add = [&](Value scalar) {
     scalars.push_back(scalar);
-    constraints.push_back(scalar.getType().isF32() ? "f" : "r");
+    unsigned bits = scalar.getType().getIntOrFloatBitWidth();
+    constraints.push_back(scalar.getType().isF32() ? "f"
+                          : bits == 16             ? "h"
+                                                   : "r");
   };
   for (Val value : loaded) {
     auto type = dyn_cast<VectorType>(value.getType());
+    // Pairs of 16 bits are asked for as the words they lie in.
+    if (type && type.getElementTypeBitWidth() == 16 &&
+        type.getNumElements() % 2 == 0) {
+      type = VectorType::get({type.getNumElements() / 2}, getI32Type());
+      value = bitcast(value, type);
+    }
+    if (!type && value.getType().getIntOrFloatBitWidth() == 16)
+      value = bitcast(value, getI16Type());
     if (!type)
       add(value);
     for (int64_t i = 0; type && i < type.getNumElements(); ++i)

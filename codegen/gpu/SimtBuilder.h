@@ -142,6 +142,9 @@ public:
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
   void storeWord(Val word, Val bytes, Val row, Val byte);
 
+  /// KernelBuilder's, by the chip's instructions.
+  Val fromF32(Val x, mlir::Type element);
+
   /// Has these loads asked for here, not where they are first needed.
   void request(llvm::ArrayRef<Val> loaded);
   /// A buffer's elements in a row, of which it is not known how many.

@@ -36,8 +36,8 @@ def MambaDialect : Dialect {
       what is done to them; no weight bytes are in the IR.
     - **Numerics.** The reference interpreter defines every operation in
       double precision. Only quantisation (`mamba.quantize`, and within
-      `mamba.fused_linear`) and the recipes of weights round, each in a way
-      defined to the last bit.
+      `mamba.fused_linear`), an SSM state of 16 bits and the recipes of weights
+      round, each in a way defined to the last bit.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;

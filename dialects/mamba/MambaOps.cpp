@@ -454,6 +454,15 @@ LogicalResult CausalConvOp::verify() {
                      {dynamic, taps - 1, channels});
 }
 
+/// Checks that a new state has the type of the old one.
+static LogicalResult expectSameType(Operation *op, StringRef name, Value state,
+                                    Value old) {
+  if (state.getType() == old.getType())
+    return success();
+  return op->emitOpError() << "expected " << name << " of type "
+                           << old.getType() << ", found " << state.getType();
+}
+
 /// What selective_scan and scan have in common.
 template <typename Op>
 static LogicalResult verifyScan(Op op, RankedTensorType state) {
@@ -486,10 +495,10 @@ LogicalResult SelectiveScanOp::verify() {
                       {dynamic, inner + 2 * int64_t(getGroups()) * dState})) ||
       failed(expectShape(*this, "dt", getDt(), {dynamic, heads})))
     return failure();
-  // (C5) y has the features of x, and the state's shape stays.
+  // (C5) y has the features of x, and the state's type stays.
   if (failed(expectShape(*this, "y", getY(), {dynamic, inner})))
     return failure();
-  return expectShape(*this, "new_state", getNewState(), state.getShape());
+  return expectSameType(*this, "new_state", getNewState(), getState());
 }
 
 LogicalResult LMHeadOp::verify() {
@@ -558,13 +567,13 @@ LogicalResult ScanOp::verify() {
       failed(expectShape(*this, "conv_state", getConvState(),
                          {dynamic, taps - 1, channels})))
     return failure();
-  // (C6) y has the features of x, and the states' shapes stay.
+  // (C6) y has the features of x, and the states' types stay.
   if (failed(expectShape(*this, "y", getY(), {dynamic, inner})) ||
-      failed(expectShape(*this, "new_conv_state", getNewConvState(),
-                         getConvState().getType().getShape())))
+      failed(expectSameType(*this, "new_conv_state", getNewConvState(),
+                            getConvState())))
     return failure();
-  return expectShape(*this, "new_ssm_state", getNewSsmState(),
-                     state.getShape());
+  return expectSameType(*this, "new_ssm_state", getNewSsmState(),
+                        getSsmState());
 }
 
 //===----------------------------------------------------------------------===//

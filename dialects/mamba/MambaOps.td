@@ -45,7 +45,7 @@ def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations `tensor<
 def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token, `tensor<?xf32>`">;
 def Mamba_Indices : Mamba_Packed<1, [I32], "indices `tensor<?xi32>`">;
 def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state `tensor<?xWxCxf32>`">;
-def Mamba_SSMState : Mamba_Packed<4, [F32], "SSM state `tensor<?xHxSxPxf32>`">;
+def Mamba_SSMState : Mamba_Packed<4, [F32, F16, BF16], "SSM state `tensor<?xHxSxPxf32>`, or of f16 or bf16">;
 def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights `tensor<Nxf32>`">;
 def Mamba_ConvWeight : Mamba_Static<2, [F32], "convolution weight `tensor<WxCxf32>`">;
 def Mamba_Matrix : Mamba_Static<2, [F32, F16, BF16], "dense matrix of f32, f16 or bf16">;
@@ -456,12 +456,17 @@ def Mamba_SelectiveScanOp : Mamba_Op<"selective_scan", [Pure, Mamba_NamedResults
     ```
     (Mamba-2, arXiv 2405.21060.) A is negative: −exp(A_log).
 
+    A state of f16 or bf16 is widened before a sequence's first token and
+    rounded once, behind its last: to nearest, ties to even, and beyond the
+    largest finite value to that; NaN stays NaN. All arithmetic is that of a
+    state of f32.
+
     Constraints:
     - (C1) `dt_bias`, `A` and `D` have H elements.
     - (C2) `groups` divides H.
     - (C3) 0 ≤ `dt_min` ≤ `dt_max`.
     - (C4) `xbc` has H·P + 2·G·S features and `dt` has H.
-    - (C5) `y` has H·P features, and the state's shape stays.
+    - (C5) `y` has H·P features, and the state's type stays.
 
     Example:
     ```mlir
@@ -606,7 +611,7 @@ def Mamba_ScanOp : Mamba_Op<"scan", [Pure, Mamba_NamedResults]> {
     - (C4) `zxbcdt` has 2·H·P + 2·G·S + H features.
     - (C5) `conv_weight` is [d_conv][C], `conv_bias` has C elements, and
       `conv_state` is [slot][d_conv − 1][C].
-    - (C6) `y` has H·P features, and the states' shapes stay.
+    - (C6) `y` has H·P features, and the states' types stay.
 
     Example:
     ```mlir

@@ -14,7 +14,7 @@ namespace mambit::artifact {
 /// as the reader knows all of the index's required features and enumerators
 /// (docs/artifact-format.md).
 constexpr uint16_t kMajorVersion = 1;
-constexpr uint16_t kMinorVersion = 2;
+constexpr uint16_t kMinorVersion = 3;
 
 /// Features that a reader must know (docs/artifact-format.md): phases that run
 /// only under a condition.

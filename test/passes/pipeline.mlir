@@ -1,6 +1,6 @@
 // The whole road of a model of two equal layers, one by signs.
 // RUN: mambit-opt %s --mambit-pipeline --verify-roundtrip | FileCheck %s
-// RUN: mambit-opt %s --mambit-pipeline="activation-bits=8 bit-tile-rows=32 dense-interleave=8 max-tokens=7 max-sequences=3" | FileCheck %s --check-prefix=OPTIONS
+// RUN: mambit-opt %s --mambit-pipeline="activation-bits=8 state-dtype=bf16 bit-tile-rows=32 dense-interleave=8 max-tokens=7 max-sequences=3" | FileCheck %s --check-prefix=OPTIONS
 // RUN: mambit-opt %s --mambit-pipeline="stop-after=form-kernels" | FileCheck %s --check-prefix=STOP
 // RUN: mambit-opt %s --pass-pipeline="builtin.module(mambit-pipeline)" -o %t1
 // RUN: mambit-opt %s --mambit-pipeline -o %t2
@@ -19,6 +19,7 @@
 // OPTIONS: #mamba.interleave<rows = 8>
 // OPTIONS: plan.kernel @fused_linear_22x6_b8_norm_shift
 // OPTIONS: #mamba.bit_tile<rows = 32>
+// OPTIONS: plan.kernel @scan_h2_p3_g1_s4_bf16 slot_bytes
 // OPTIONS: plan.program @prefill max_tokens 7 max_sequences 3 max_rows 7
 // OPTIONS: plan.program @decode max_tokens 3 max_sequences 3 max_rows 3
 

@@ -10,6 +10,9 @@ files.
   mamba2.py DIR --ids F.npy --logits OUT.npy         logits after every token
   mamba2.py DIR --ids F.npy --first 32 --greedy 48   ids that greedy decoding appends
   mamba2.py DIR --ids F.npy --nats --window 512      mean over the windows
+
+With --state-dtype the SSM state is rounded after every call: after every --piece
+tokens of --logits, and every token that --greedy appends.
 """
 
 import argparse
@@ -224,9 +227,22 @@ class State:
         )
 
 
+def round_to(x, dtype):
+    """The nearest value of the type, ties to even, never infinite."""
+    if dtype == "f32":
+        return x  # the arithmetic's own precision, which here is float64
+    bits, least, largest = {
+        "f16": (11, -13, 65504.0),
+        "bf16": (8, -125, (2 - 2.0**-7) * 2.0**127),
+    }[dtype]
+    step = np.maximum(np.frexp(x)[1], least) - bits
+    return np.clip(np.ldexp(np.rint(np.ldexp(x, -step)), step), -largest, largest)
+
+
 class Model:
-    def __init__(self, folder):
+    def __init__(self, folder, state_dtype="f32"):
         folder = pathlib.Path(folder)
+        self.state_dtype = state_dtype
         self.config = config = read_config(folder)
         tensors = {
             key: np.asarray(value, np.float64)
@@ -284,7 +300,7 @@ class Model:
         for t in range(tokens):
             S = decay[t, :, None, None] * S + dt_x[t, :, :, None] * B[t, :, None, :]
             y[t] = (S @ C[t, :, :, None])[:, :, 0]
-        state.ssm = S
+        state.ssm = round_to(S, self.state_dtype)
         y = (y + layer.D[:, None] * x).reshape(tokens, c.d_inner)
 
         y = rms_norm(y * silu(z), layer.gated_norm, c.eps, c.norm_groups)
@@ -307,6 +323,13 @@ def greedy(model, prompt, count):
     return chosen, float(gap)
 
 
+def logits_in_pieces(model, ids, piece):
+    state = model.fresh_state()
+    return np.concatenate(
+        [model.logits(ids[i : i + piece], state) for i in range(0, len(ids), piece)]
+    )
+
+
 def nats_per_token(model, ids, window, windows):
     """Mean over the predictions inside windows that each start afresh."""
     total = 0.0
@@ -327,15 +350,17 @@ def main():
     parser.add_argument("--ids", required=True, metavar="F.npy", help="token ids")
     parser.add_argument("--first", type=int, metavar="N", help="use only the first N ids")
     parser.add_argument("--logits", metavar="OUT.npy", help="write float64 logits here")
+    parser.add_argument("--piece", type=int, metavar="N", help="tokens of --logits at a time")
+    parser.add_argument("--state-dtype", choices=["f32", "f16", "bf16"], default="f32")
     parser.add_argument("--greedy", type=int, metavar="N", help="append N tokens")
     parser.add_argument("--nats", action="store_true", help="print nats per token")
     parser.add_argument("--window", type=int, default=2048, help="of --nats (2048)")
     args = parser.parse_args()
 
     ids = np.load(args.ids).reshape(-1)[: args.first].astype(np.int64)
-    model = Model(args.folder)
+    model = Model(args.folder, args.state_dtype)
     if args.logits:
-        np.save(args.logits, model.logits(ids))
+        np.save(args.logits, logits_in_pieces(model, ids, args.piece or len(ids)))
     if args.nats:
         windows = len(ids) // args.window
         if windows == 0:

@@ -146,6 +146,7 @@ TEST(Open, TellsAboutTheModel) {
   EXPECT_TRUE(info.has_tokenizer);
   EXPECT_EQ(info.bos_id, 1);
   EXPECT_EQ(info.eos_id, 2);
+  EXPECT_STREQ(info.state_dtype, "f32");
 }
 
 TEST(Open, FillsOnlyWhatAnOlderCallerKnows) {

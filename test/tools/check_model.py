@@ -23,7 +23,7 @@ from checks import Checker, Golden, relative_l2, tool
 
 # The passes of the pipeline whose result the interpreter can run, in order.
 PASSES = ["imported", "expand-blocks", "fold-scales", "choose-activation-precision",
-          "fuse-scan", "fuse-linear", "assign-layouts", "form-kernels"]
+          "choose-state-precision", "fuse-scan", "fuse-linear", "assign-layouts", "form-kernels"]
 
 
 def main():

@@ -37,6 +37,7 @@ static void runPipeline(mlir::ModuleOp module, const DriverOptions &options,
                         const Target &target) {
   MambitPipelineOptions pipeline;
   pipeline.activationBits = options.activationBits;
+  pipeline.stateDtype = options.stateDtype;
   pipeline.maxTokens = *options.maxTokens;
   pipeline.maxSequences = options.maxSequences;
   pipeline.bitTileRows = target.bitTileRows;
@@ -136,7 +137,8 @@ static std::vector<std::string> flagsOf(const DriverOptions &options) {
           "--dense-type=" + denseType(),
           "--matmul-strategy=" + strategy(),
           "--max-tokens=" + std::to_string(*options.maxTokens),
-          "--max-sequences=" + std::to_string(options.maxSequences)};
+          "--max-sequences=" + std::to_string(options.maxSequences),
+          "--state-dtype=" + options.stateDtype};
 }
 
 /// Few tokens of prefill at once suit the caches of a CPU; a GPU needs many.
@@ -187,6 +189,7 @@ int mambit::compileCheckpoint(DriverOptions options) {
                              input.tensors.directory() + "'");
   draft->index.config =
       tools::describeModel(input.tensors, input.model, options.activationBits);
+  draft->index.config->state_dtype = options.stateDtype;
   draft->index.flags = flagsOf(options);
   module = {};
 

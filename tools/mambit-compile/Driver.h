@@ -23,6 +23,7 @@ struct DriverOptions {
   std::string output;  // file; empty: standard output, for IR alone
   std::string targets; // names, separated by commas
   int activationBits = 16;
+  std::string stateDtype = "f32"; // or f16, bf16
   BitSums bitSums = BitSums::automatic;
   DenseType denseType = DenseType::asStored;
   std::optional<int64_t> maxTokens; // absent: as suits the targets

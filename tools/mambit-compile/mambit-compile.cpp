@@ -49,6 +49,10 @@ static cl::opt<int> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));
+static cl::opt<std::string> stateDtype(
+    "state-dtype", cl::cat(category), cl::value_desc("TYPE"), cl::init("f32"),
+    cl::desc("Type in which SSM states are kept between calls: f32 (default), "
+             "f16 or bf16; arithmetic stays in f32"));
 static cl::opt<BitSums> bitSums(
     "bit-sums", cl::cat(category), cl::init(BitSums::automatic),
     cl::desc("How CPUs sum the activations that bits select:"),
@@ -121,6 +125,7 @@ int main(int argc, char **argv) {
   options.output = output;
   options.targets = targets;
   options.activationBits = activationBits;
+  options.stateDtype = stateDtype;
   options.bitSums = bitSums;
   // Official checkpoints are stored in f32, twice what the embedding needs.
   options.denseType = !config.empty() && denseType.getNumOccurrences() == 0

@@ -119,6 +119,8 @@ Json Describer::config() const {
       {"d_conv", config.d_conv},
       {"tied", config.tied},
       {"activation_bits", config.activation_bits},
+      {"state_dtype",
+       config.state_dtype.empty() ? "f32" : config.state_dtype},
       {"parameters", config.parameters},
       {"binary_parameters", config.binary_parameters},
       {"norm_eps", config.norm_eps},

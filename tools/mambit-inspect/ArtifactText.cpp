@@ -38,6 +38,7 @@ void tools::printSummary(const Json &artifact) {
                             textOf(config["d_conv"]));
     printField("lm_head", config["tied"] ? "the embedding" : "its own");
     printField("activations", textOf(config["activation_bits"]) + " bits");
+    printField("SSM states", textOf(config["state_dtype"]));
     printField("parameters", textOf(config["parameters"]) + ", of which " +
                                  textOf(config["binary_parameters"]) +
                                  " 1-bit");

@@ -50,6 +50,10 @@ static cl::opt<int> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Activation precision from choose-activation-precision on: "
              "8, 16 or 32"));
+static cl::opt<std::string> stateDtype(
+    "state-dtype", cl::cat(category), cl::value_desc("TYPE"), cl::init("f32"),
+    cl::desc("Type of SSM states from choose-state-precision on: f32, f16 or "
+             "bf16"));
 static cl::opt<uint64_t>
     chunk("chunk", cl::cat(category), cl::value_desc("N"), cl::init(0),
           cl::desc("Runs the tokens in pieces of N, carrying the state"));
@@ -73,6 +77,7 @@ loadModule(mlir::MLIRContext &context,
   mlir::PassManager manager(&context);
   MambitPipelineOptions options;
   options.activationBits = activationBits;
+  options.stateDtype = stateDtype;
   options.stopAfter = after;
   buildMambitPipeline(manager, options);
   if (mlir::failed(manager.run(*module)))

@@ -156,10 +156,12 @@ static Results makeResults(Normed normed) {
 }
 
 template <typename Op>
-static ScanParameters getScanParameters(Op op, In<Op> in) {
+static ScanParameters getScanParameters(Op op, In<Op> in,
+                                        RankedTensorType state) {
   return {getOptional(in.getDtBias()),     getOptional(in.getA()),
           getOptional(in.getD()),          int64_t(op.getGroups()),
-          op.getDtMin().convertToDouble(), op.getDtMax().convertToDouble()};
+          op.getDtMin().convertToDouble(), op.getDtMax().convertToDouble(),
+          state.getElementType()};
 }
 
 static llvm::Expected<Results> evaluate(EmbeddingOp, In<EmbeddingOp> in) {
@@ -239,7 +241,8 @@ static llvm::Expected<Results> evaluate(SelectiveScanOp op,
   if (llvm::Error error = checkSequences(seqs, xbc.shape[0], state))
     return error;
   WithState result =
-      selectiveScan(xbc, dt, state, getScanParameters(op, in), seqs);
+      selectiveScan(xbc, dt, state,
+                    getScanParameters(op, in, op.getState().getType()), seqs);
   return makeResults(std::move(result.y), std::move(result.state));
 }
 
@@ -295,7 +298,8 @@ static llvm::Expected<Results> evaluate(ScanOp op, In<ScanOp> in) {
       return error;
   Scanned scanned =
       scan(zxbcdt, convState, ssmState, getTensor(in.getConvWeight()),
-           getOptional(in.getConvBias()), getScanParameters(op, in), seqs);
+           getOptional(in.getConvBias()),
+           getScanParameters(op, in, op.getSsmState().getType()), seqs);
   return makeResults(std::move(scanned.y), std::move(scanned.convState),
                      std::move(scanned.ssmState));
 }
@@ -360,7 +364,8 @@ llvm::Expected<Results> Interpreter::evaluateBlock(BlockOp op,
            *get(names::convWeight), get(names::convBias),
            {get(names::dtBias), get(names::a), get(names::d),
             config.getGroups(), config.getDtMin().getValueAsDouble(),
-            config.getDtMax().getValueAsDouble()},
+            config.getDtMax().getValueAsDouble(),
+            op.getSsmState().getType().getElementType()},
            seqs);
   Tensor normed =
       rmsNorm(scanned.y, *get(names::gatedNorm), nullptr,

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "dialects/mamba/interpreter/Interpreter.h"
+#include "dialects/mamba/interpreter/Semantics.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -11,20 +11,6 @@
 using namespace mambit::mamba;
 using namespace mambit::mamba::interpreter;
 using namespace mlir;
-
-/// Rounds to the nearest value of a float type, ties to even; beyond the
-/// largest finite value lies infinity.
-static double roundTo(double x, const llvm::fltSemantics &semantics) {
-  if (x == 0 || !std::isfinite(x))
-    return x;
-  int precision = llvm::APFloat::semanticsPrecision(semantics);
-  int smallest = llvm::APFloat::semanticsMinExponent(semantics);
-  // The distance of the type's values around x is 2^step.
-  int step = std::max(std::ilogb(x), smallest) - (precision - 1);
-  double rounded = std::ldexp(std::nearbyint(std::ldexp(x, -step)), step);
-  double largest = llvm::APFloat::getLargest(semantics).convertToDouble();
-  return std::fabs(rounded) > largest ? std::copysign(INFINITY, x) : rounded;
-}
 
 static llvm::Error roundAll(std::vector<double> &values, Type type,
                             SourceAttr source) {

@@ -21,6 +21,18 @@ static double softplus(double x) {
   return x > 20 ? x : std::log1p(std::exp(x));
 }
 
+double interpreter::roundTo(double x, const llvm::fltSemantics &semantics) {
+  if (x == 0 || !std::isfinite(x))
+    return x;
+  int precision = llvm::APFloat::semanticsPrecision(semantics);
+  int smallest = llvm::APFloat::semanticsMinExponent(semantics);
+  // The distance of the type's values around x is 2^step.
+  int step = std::max(std::ilogb(x), smallest) - (precision - 1);
+  double rounded = std::ldexp(std::nearbyint(std::ldexp(x, -step)), step);
+  double largest = llvm::APFloat::getLargest(semantics).convertToDouble();
+  return std::fabs(rounded) > largest ? std::copysign(INFINITY, x) : rounded;
+}
+
 /// Σ a[k]·b[k], in eight partial sums so that the compiler can vectorise it.
 static double dot(const double *a, const double *b, int64_t n) {
   double sums[8] = {};
@@ -293,15 +305,27 @@ WithState interpreter::causalConv(const Tensor &x, const Tensor &state,
   return result;
 }
 
+/// Rounds what a state keeps; too large becomes the largest finite value. f32
+/// is the arithmetic itself, which here is double.
+static void roundState(double *state, int64_t count, mlir::Type type) {
+  if (type.isF32())
+    return;
+  auto &semantics = llvm::cast<mlir::FloatType>(type).getFloatSemantics();
+  double largest = llvm::APFloat::getLargest(semantics).convertToDouble();
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isnan(state[i]))
+      state[i] = std::clamp(roundTo(state[i], semantics), -largest, largest);
+}
+
 WithState interpreter::selectiveScan(const Tensor &xbc, const Tensor &dt,
                                      const Tensor &state,
                                      const ScanParameters &parameters,
                                      const Sequences &seqs) {
-  const auto &[dtBias, a, d, groups, dtMin, dtMax] = parameters;
+  const auto &[dtBias, a, d, groups, dtMin, dtMax, stateType] = parameters;
   int64_t heads = state.shape[1], dState = state.shape[2];
   int64_t headdim = state.shape[3], inner = heads * headdim;
   WithState result{Tensor({xbc.shape[0], inner}), state};
-  for (size_t i = 0; i < seqs.slots.size(); ++i)
+  for (size_t i = 0; i < seqs.slots.size(); ++i) {
     for (int64_t t = seqs.offsets[i]; t < seqs.offsets[i + 1]; ++t)
       for (int64_t h = 0; h < heads; ++h) {
         int64_t g = h / (heads / groups);
@@ -322,6 +346,9 @@ WithState interpreter::selectiveScan(const Tensor &xbc, const Tensor &dt,
             y[p] += s[p] * c[n];
           }
       }
+    roundState(result.state.row(seqs.slots[i]), result.state.rowSize(),
+               stateType);
+  }
   return result;
 }
 

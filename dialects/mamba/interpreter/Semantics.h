@@ -40,6 +40,7 @@ struct ScanParameters {
   const Tensor *dtBias, *a, *d;
   int64_t groups;
   double dtMin, dtMax;
+  mlir::Type stateType; // of the state's elements
 };
 
 struct Normed {
@@ -56,6 +57,10 @@ struct WithState {
 struct Scanned {
   Tensor y, convState, ssmState;
 };
+
+/// Rounds to the nearest value of a float type, ties to even; beyond the
+/// largest finite value lies infinity.
+double roundTo(double x, const llvm::fltSemantics &semantics);
 
 Tensor selectRows(const Tensor &x, const Tensor &rows);
 Normed rmsNorm(const Tensor &x, const Tensor &weight, const Tensor *shiftWeight,

@@ -4,6 +4,8 @@
 
 #include "CompiledKernel.h"
 
+#include "runtime/artifact/Half.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,15 +18,18 @@ struct Case {
   int64_t heads, headdim, groups, stateSize, taps;
   bool bias = true;
   float dtMin = 0, dtMax = INFINITY;
+  std::string stateType = "f32";
 
+  bool isWide() const { return stateType == "f32"; }
   int64_t inner() const { return heads * headdim; }
   int64_t channels() const { return inner() + 2 * groups * stateSize; }
   int64_t width() const { return inner() + channels() + heads; }
   int64_t convSize() const { return (taps - 1) * channels(); }
   int64_t ssmSize() const { return heads * stateSize * headdim; }
+  int64_t ssmAt() const { return (convSize() + 15) / 16 * 16; }
   /// Of a slot that has more than these two states.
   int64_t slotFloats() const {
-    return (convSize() + 15) / 16 * 16 + (ssmSize() + 15) / 16 * 16 + 32;
+    return ssmAt() + (ssmSize() + 15) / 16 * 16 + 32;
   }
 };
 
@@ -43,6 +48,43 @@ struct Weights {
 constexpr int64_t kSlots = 5;
 } // namespace
 
+/// The elements of the SSM state in a slot.
+static std::vector<float> readState(const Case &c, const float *slot) {
+  const float *state = slot + c.ssmAt();
+  if (c.isWide())
+    return {state, state + c.ssmSize()};
+  std::vector<float> values;
+  const auto *halves = reinterpret_cast<const uint16_t *>(state);
+  for (int64_t i = 0; i < c.ssmSize(); ++i)
+    values.push_back(c.stateType == "f16" ? artifact::f32FromF16(halves[i])
+                                          : artifact::f32FromBF16(halves[i]));
+  return values;
+}
+
+static void writeState(const Case &c, float *slot,
+                       const std::vector<float> &values) {
+  if (c.isWide()) {
+    std::copy(values.begin(), values.end(), slot + c.ssmAt());
+    return;
+  }
+  auto *halves = reinterpret_cast<uint16_t *>(slot + c.ssmAt());
+  for (size_t i = 0; i < values.size(); ++i)
+    halves[i] = c.stateType == "f16" ? artifact::f16FromF32(values[i])
+                                     : artifact::bf16FromF32(values[i]);
+}
+
+/// What is left of a value in a state: of 11 or 8 bits.
+static double keep(const Case &c, double x) {
+  if (c.isWide() || x == 0)
+    return x;
+  int bits = c.stateType == "f16" ? 11 : 8;
+  double least = c.stateType == "f16" ? -13 : -125;
+  int exponent;
+  std::frexp(x, &exponent);
+  int step = std::max<int>(exponent, int(least)) - bits;
+  return std::ldexp(std::nearbyint(std::ldexp(x, -step)), step);
+}
+
 static CompiledKernel compile(const Case &c, const Target &target) {
   auto tensor = [](std::initializer_list<std::string> dims) {
     std::string text = "tensor<";
@@ -54,7 +96,8 @@ static CompiledKernel compile(const Case &c, const Target &target) {
   std::vector<std::pair<std::string, std::string>> operands = {
       {"zxbcdt", tensor({"?", s(c.width())})},
       {"conv", tensor({"?", s(c.taps - 1), s(c.channels())})},
-      {"ssm", tensor({"?", s(c.heads), s(c.stateSize), s(c.headdim)})},
+      {"ssm", "tensor<?x" + s(c.heads) + "x" + s(c.stateSize) + "x" +
+                  s(c.headdim) + "x" + c.stateType + ">"},
       {"w", tensor({s(c.taps), s(c.channels())})},
       {"dt_bias", tensor({s(c.heads)})},
       {"a", tensor({s(c.heads)})},
@@ -96,7 +139,7 @@ run(CompiledKernel &kernel, const Case &c, Weights &w, std::vector<float> &pool,
   std::vector<float> y(offsets.back() * c.inner(), NAN);
   kernel.run({{"zxbcdt", zxbcdt.data()},
               {"conv_state", pool.data()},
-              {"ssm_state", pool.data() + (c.convSize() + 15) / 16 * 16},
+              {"ssm_state", pool.data() + c.ssmAt()},
               {"tickets", pool.data() + c.slotFloats() - 32},
               {"conv_weight", w.conv.data()},
               {"dt_bias", w.dtBias.data()},
@@ -158,6 +201,11 @@ static double relativeError(const std::vector<float> &found,
   return std::sqrt(error / (size + 1e-30));
 }
 
+/// Rounding near a tie may go either way.
+static double getTolerance(const Case &c) {
+  return c.isWide() ? 1e-6 : c.stateType == "f16" ? 5e-5 : 4e-4;
+}
+
 static void testCase(const Case &c, unsigned seed) {
   for (const Target &target : getHostTargets()) {
     SCOPED_TRACE(target.name + " heads " + std::to_string(c.heads) + "x" +
@@ -173,28 +221,33 @@ static void testCase(const Case &c, unsigned seed) {
     std::vector<int32_t> slots = {3, 0, 4, 1};
     std::vector<float> zxbcdt = random.reals(20 * c.width(), -3, 3);
     std::vector<float> pool = random.reals(kSlots * c.slotFloats(), -1, 1);
+    for (int64_t slot = 0; slot < kSlots; ++slot)
+      writeState(c, &pool[slot * c.slotFloats()],
+                 random.reals(c.ssmSize(), -1, 1));
     std::vector<float> before = pool;
     std::vector<float> y = run(kernel, c, w, pool, zxbcdt, lengths, slots);
 
     // Against double precision.
-    int64_t first = 0, ssmAt = (c.convSize() + 15) / 16 * 16;
+    int64_t first = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
       const float *slot = &before[slots[i] * c.slotFloats()];
       std::vector<double> conv(slot, slot + c.convSize());
-      std::vector<double> ssm(slot + ssmAt, slot + ssmAt + c.ssmSize());
+      std::vector<float> start = readState(c, slot);
+      std::vector<double> ssm(start.begin(), start.end());
       std::vector<double> wanted;
       for (int64_t t = first; t < first + lengths[i]; ++t)
         for (double value : step(c, w, conv, ssm, &zxbcdt[t * c.width()]))
           wanted.push_back(value);
+      if (lengths[i] != 0)
+        for (double &s : ssm)
+          s = keep(c, s);
       std::vector<float> found(y.begin() + first * c.inner(),
                                y.begin() + first * c.inner() + wanted.size());
       EXPECT_LT(relativeError(found, wanted), 1e-6) << "sequence " << i;
       const float *after = &pool[slots[i] * c.slotFloats()];
       for (int64_t j = 0; j < c.convSize(); ++j)
         ASSERT_EQ(after[j], float(conv[j]));
-      EXPECT_LT(
-          relativeError({after + ssmAt, after + ssmAt + c.ssmSize()}, ssm),
-          1e-6);
+      EXPECT_LT(relativeError(readState(c, after), ssm), getTolerance(c));
       first += lengths[i];
     }
     // Slot 2 belongs to no sequence; slot 0's has no tokens.
@@ -208,6 +261,8 @@ static void testCase(const Case &c, unsigned seed) {
     std::vector<float> again = before;
     ASSERT_EQ(y, run(kernel, c, w, again, zxbcdt, lengths, slots, true));
     ASSERT_EQ(pool, again);
+    if (!c.isWide())
+      continue; // rounded after every token, the state is another
     again = before;
     first = 0;
     for (size_t i = 0; i < lengths.size(); ++i)
@@ -244,6 +299,85 @@ TEST(Scan, LimitsOfStepSizes) {
   c.dtMin = 0.1f;
   c.dtMax = 1.5f;
   testCase(c, 8);
+}
+
+// A state of 16 bits is widened, and rounded once a call.
+TEST(Scan, StatesOf16Bits) {
+  for (const char *type : {"f16", "bf16"}) {
+    unsigned seed = 20;
+    for (Case c : {Case{4, 64, 1, 128, 4}, Case{6, 24, 2, 16, 4},
+                   Case{2, 19, 2, 7, 3}, Case{3, 1, 1, 1, 2}}) {
+      c.stateType = type;
+      testCase(c, seed++);
+    }
+  }
+}
+
+// Token by token, it is rounded after each.
+TEST(Scan, StatesOf16BitsAreRoundedEveryCall) {
+  for (const char *type : {"f16", "bf16"}) {
+    Case c{4, 24, 2, 16, 4};
+    c.stateType = type;
+    for (const Target &target : getHostTargets()) {
+      SCOPED_TRACE(target.name + " " + type);
+      CompiledKernel kernel = compile(c, target);
+      Weights w(c, 1);
+      Random random(2);
+      std::vector<float> pool(kSlots * c.slotFloats());
+      std::vector<double> conv(c.convSize()), ssm(c.ssmSize()), unrounded(ssm),
+          conv2(conv);
+      for (int t = 0; t < 30; ++t) {
+        std::vector<float> in = random.reals(c.width(), -3, 3);
+        std::vector<double> wanted = step(c, w, conv, ssm, in.data());
+        for (double &s : ssm)
+          s = keep(c, s);
+        step(c, w, conv2, unrounded, in.data());
+        EXPECT_LT(relativeError(run(kernel, c, w, pool, in, {1}, {3}), wanted),
+                  getTolerance(c));
+      }
+      std::vector<float> state = readState(c, &pool[3 * c.slotFloats()]);
+      EXPECT_LT(relativeError(state, ssm), getTolerance(c));
+      EXPECT_GT(relativeError(state, unrounded), getTolerance(c));
+    }
+  }
+}
+
+TEST(Scan, StatesOf16BitsSaturate) {
+  for (const char *type : {"f16", "bf16"}) {
+    Case c{1, 16, 1, 4, 2};
+    c.stateType = type;
+    float largest = type[0] == 'f' ? 65504 : artifact::f32FromBF16(0x7f7f);
+    for (const Target &target : getHostTargets())
+      for (int64_t tokens : {1, 3}) {
+        SCOPED_TRACE(target.name + " " + type);
+        CompiledKernel kernel = compile(c, target);
+        Weights w(c, 1);
+        // Nothing decays; x, B and C are the input, but x of channel 1 is 0.
+        w.a = {0};
+        w.bias.assign(c.channels(), 0);
+        std::fill(w.conv.begin(), w.conv.begin() + c.channels(), 0);
+        std::fill(w.conv.begin() + c.channels(), w.conv.end(), 1);
+        w.conv[c.channels() + 1] = -1;
+        std::vector<float> state(c.ssmSize());
+        for (int64_t n = 0; n < c.stateSize; ++n) {
+          state[n * c.headdim] = largest;
+          state[n * c.headdim + 1] = -largest;
+          state[n * c.headdim + 2] = NAN;
+        }
+        std::vector<float> pool(kSlots * c.slotFloats());
+        writeState(c, pool.data(), state);
+        float big = type[0] == 'f' ? 1e3f : 1e18f;
+        std::vector<float> in(tokens * c.width(), big);
+        run(kernel, c, w, pool, in, {tokens}, {0});
+        std::vector<float> after = readState(c, pool.data());
+        for (int64_t n = 0; n < c.stateSize; ++n) {
+          EXPECT_EQ(after[n * c.headdim], largest);
+          EXPECT_EQ(after[n * c.headdim + 1], -largest);
+          EXPECT_TRUE(std::isnan(after[n * c.headdim + 2]));
+          EXPECT_EQ(after[n * c.headdim + 3], largest);
+        }
+      }
+  }
 }
 
 TEST(Scan, NoSequences) {

@@ -830,7 +830,7 @@ func.func @selective_scan_c5_y(%xbc: tensor<?x20xf32>, %dt: tensor<?x4xf32>, %st
 // -----
 
 func.func @selective_scan_c5_state(%xbc: tensor<?x20xf32>, %dt: tensor<?x4xf32>, %state: tensor<?x4x2x3xf32>, %bias: tensor<4xf32>, %A: tensor<4xf32>, %D: tensor<4xf32>, %seqs: !mamba.sequences) {
-  // expected-error @below {{expected new_state of shape ?x4x2x3, found ?x4x3x2}}
+  // expected-error @below {{expected new_state of type 'tensor<?x4x2x3xf32>', found 'tensor<?x4x3x2xf32>'}}
   %r:2 = mamba.selective_scan %xbc, %dt, %state, %bias, %A, %D, %seqs {groups = 2 : i64, dt_min = 0.0 : f32, dt_max = 1.0 : f32}
      : (tensor<?x20xf32>, tensor<?x4xf32>, tensor<?x4x2x3xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, !mamba.sequences) -> (tensor<?x12xf32>, tensor<?x4x3x2xf32>)
   return
@@ -1066,7 +1066,7 @@ func.func @scan_c6_y(%zxbcdt: tensor<?x36xf32>, %conv: tensor<?x3x20xf32>, %ssm:
 // -----
 
 func.func @scan_c6_conv_state(%zxbcdt: tensor<?x36xf32>, %conv: tensor<?x3x20xf32>, %ssm: tensor<?x4x2x3xf32>, %cw: tensor<4x20xf32>, %bias: tensor<4xf32>, %A: tensor<4xf32>, %D: tensor<4xf32>, %seqs: !mamba.sequences, %cb: tensor<20xf32>) {
-  // expected-error @below {{expected new_conv_state of shape ?x3x20, found ?x3x12}}
+  // expected-error @below {{expected new_conv_state of type 'tensor<?x3x20xf32>', found 'tensor<?x3x12xf32>'}}
   %r:3 = mamba.scan %zxbcdt, %conv, %ssm, %cw, %bias, %A, %D, %seqs conv_bias %cb {groups = 2 : i64, dt_min = 0.0 : f32, dt_max = 1.0 : f32}
      : (tensor<?x36xf32>, tensor<?x3x20xf32>, tensor<?x4x2x3xf32>, tensor<4x20xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, !mamba.sequences, tensor<20xf32>) -> (tensor<?x12xf32>, tensor<?x3x12xf32>, tensor<?x4x2x3xf32>)
   return
@@ -1075,8 +1075,8 @@ func.func @scan_c6_conv_state(%zxbcdt: tensor<?x36xf32>, %conv: tensor<?x3x20xf3
 // -----
 
 func.func @scan_c6_ssm_state(%zxbcdt: tensor<?x36xf32>, %conv: tensor<?x3x20xf32>, %ssm: tensor<?x4x2x3xf32>, %cw: tensor<4x20xf32>, %bias: tensor<4xf32>, %A: tensor<4xf32>, %D: tensor<4xf32>, %seqs: !mamba.sequences, %cb: tensor<20xf32>) {
-  // expected-error @below {{expected new_ssm_state of shape ?x4x2x3, found ?x4x3x2}}
+  // expected-error @below {{expected new_ssm_state of type 'tensor<?x4x2x3xf32>', found 'tensor<?x4x2x3xf16>'}}
   %r:3 = mamba.scan %zxbcdt, %conv, %ssm, %cw, %bias, %A, %D, %seqs conv_bias %cb {groups = 2 : i64, dt_min = 0.0 : f32, dt_max = 1.0 : f32}
-     : (tensor<?x36xf32>, tensor<?x3x20xf32>, tensor<?x4x2x3xf32>, tensor<4x20xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, !mamba.sequences, tensor<20xf32>) -> (tensor<?x12xf32>, tensor<?x3x20xf32>, tensor<?x4x3x2xf32>)
+     : (tensor<?x36xf32>, tensor<?x3x20xf32>, tensor<?x4x2x3xf32>, tensor<4x20xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, !mamba.sequences, tensor<20xf32>) -> (tensor<?x12xf32>, tensor<?x3x20xf32>, tensor<?x4x2x3xf16>)
   return
 }

@@ -505,6 +505,76 @@ TEST_F(InterpreterTest, SelectiveScanPackedIsEachAlone) {
   EXPECT_EQ(asTensor(packed[1]).values, asTensor(both[1]).values);
 }
 
+// A state of 16 bits: the arithmetic of one of f32, rounded at the end of each
+// sequence. Other slots stay as they are.
+TEST_F(InterpreterTest, SelectiveScanRoundsAStateOf16Bits) {
+  Tensor xbc = random({7, 20}), dt = random({7, 4}),
+         state = random({3, 4, 2, 3});
+  for (double &value : state.values) // in both types
+    value = std::nearbyint(value * 64) / 64;
+  std::vector<Datum> arguments = {
+      makeDatum(xbc),
+      makeDatum(dt),
+      makeDatum(state),
+      makeDatum(random({4})),
+      makeDatum(random({4})),
+      makeDatum(random({4})),
+      makeDatum(Sequences{{0, 4, 7}, {2, 0}})};
+  std::vector<Datum> wide = run(unlimited, arguments);
+  for (auto [type, bits] : {std::pair("xf16>", 11), std::pair("xbf16>", 8)}) {
+    std::vector<Datum> narrow =
+        run(replaceAll(unlimited, {{"x2x3xf32>", std::string("x2x3") + type}}),
+            arguments);
+    EXPECT_EQ(asTensor(narrow[0]).values, asTensor(wide[0]).values);
+    Tensor rounded = asTensor(wide[1]);
+    for (double &value : rounded.values) {
+      int exponent;
+      double mantissa = std::frexp(value, &exponent);
+      value = std::ldexp(std::nearbyint(std::ldexp(mantissa, bits)),
+                         exponent - bits);
+    }
+    EXPECT_EQ(asTensor(narrow[1]).values, rounded.values);
+    EXPECT_NE(asTensor(narrow[1]).values, asTensor(wide[1]).values);
+  }
+}
+
+// By hand, one head: too large becomes the largest finite value, a tie goes to
+// the even value, not a number stays it.
+TEST_F(InterpreterTest, SelectiveScanSaturatesAStateOf16Bits) {
+  auto scanned = [&](const char *type, std::vector<double> states) {
+    int64_t size = states.size();
+    std::string text = replaceAll(
+        R"(
+      func.func @f(%xbc: tensor<?xWxf32>, %dt: tensor<?x1xf32>, %state: tensor<?x1x1xPxT>, %h: tensor<1xf32>,
+                   %zero: tensor<1xf32>, %seqs: !mamba.sequences) -> tensor<?x1x1xPxT> {
+        %y, %s = mamba.selective_scan %xbc, %dt, %state, %h, %zero, %h, %seqs
+          {groups = 1 : i64, dt_min = 1.0 : f32, dt_max = 1.0 : f32}
+          : (tensor<?xWxf32>, tensor<?x1xf32>, tensor<?x1x1xPxT>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>,
+             !mamba.sequences) -> (tensor<?xPxf32>, tensor<?x1x1xPxT>)
+        return %s : tensor<?x1x1xPxT>
+      })",
+        {{"xT>", std::string("x") + type + ">"},
+         {"xP", "x" + std::to_string(size)},
+         {"xW", "x" + std::to_string(size + 2)}});
+    // x is what the state becomes: it was zero, δ = 1 and B = 1.
+    states.push_back(1);
+    states.push_back(1);
+    return asTensor(run(text, {makeDatum(Tensor({1, size + 2}, states)),
+                               makeDatum(Tensor({1, 1})),
+                               makeDatum(Tensor({1, 1, 1, size})),
+                               makeDatum(Tensor({1})), makeDatum(Tensor({1})),
+                               makeDatum(sequence(1, 0))})[0])
+        .values;
+  };
+  EXPECT_EQ(scanned("f16", {65519, 65520, -1e9, INFINITY, 2049, 2051, 3e-8}),
+            (std::vector<double>{65504, 65504, -65504, 65504, 2048, 2052,
+                                 std::ldexp(1, -24)}));
+  double largest = std::ldexp(255, 120);
+  EXPECT_EQ(scanned("bf16", {1e39, -INFINITY, 257, 259, 65520}),
+            (std::vector<double>{largest, -largest, 256, 260, 65536}));
+  EXPECT_TRUE(std::isnan(scanned("f16", {NAN})[0]));
+}
+
 namespace {
 const char *fusedScanText = R"(
   func.func @f(%zxbcdt: tensor<?x36xf32>, %conv: tensor<?x3x20xf32>, %ssm: tensor<?x4x2x3xf32>, %cw: tensor<4x20xf32>,
