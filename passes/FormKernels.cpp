@@ -37,9 +37,9 @@ static std::string getName(mamba::EmbeddingOp op) {
 
 static std::string getName(mamba::ScanOp op) {
   RankedTensorType state = op.getSsmState().getType();
-  std::string name = llvm::formatv(
-      "scan_h{0}_p{1}_g{2}_s{3}", state.getDimSize(1), state.getDimSize(3),
-      op.getGroups(), state.getDimSize(2));
+  std::string name =
+      llvm::formatv("scan_h{0}_p{1}_g{2}_s{3}", state.getDimSize(1),
+                    state.getDimSize(3), op.getGroups(), state.getDimSize(2));
   if (!state.getElementType().isF32())
     name += "_" + toString(state.getElementType());
   return name;

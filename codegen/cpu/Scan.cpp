@@ -147,9 +147,8 @@ void Scan::emitRecurrence(const Sequence &sequence, Val head) {
     Val begin = sequence.begin, end = sequence.end;
     auto emitAll = [&](const State &state) {
       Val rest = end - (end - begin) % kTokens;
-      b.loop(begin, rest, kTokens, [&](Val t) {
-        emitTokens(state, head, p, lanes, t, kTokens);
-      });
+      b.loop(begin, rest, kTokens,
+             [&](Val t) { emitTokens(state, head, p, lanes, t, kTokens); });
       b.loop(rest, end, 1,
              [&](Val t) { emitTokens(state, head, p, lanes, t, 1); });
     };
@@ -160,7 +159,9 @@ void Scan::emitRecurrence(const Sequence &sequence, Val head) {
         [&] { emitTokens({load, store}, head, p, lanes, begin, 1); },
         [&] {
           Val copy = b.scratch(stateSize * lanes, f32, llvm::Align(64));
-          auto loadCopy = [&](Val n) { return b.load(copy, {n * lanes}, lanes); };
+          auto loadCopy = [&](Val n) {
+            return b.load(copy, {n * lanes}, lanes);
+          };
           auto storeCopy = [&](Val s, Val n) { b.store(s, copy, {n * lanes}); };
           b.loop(0, stateSize, 1, [&](Val n) { storeCopy(load(n), n); });
           emitAll({loadCopy, storeCopy});

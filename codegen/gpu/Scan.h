@@ -53,8 +53,8 @@ protected:
   Val getRawStep(Val token, Val head) const;
   Val getStep(Val raw) const;
 
-  /// Elements of the state as f32: one, or `lanes` adjacent ones, aligned as all
-  /// of them.
+  /// Elements of the state as f32: one, or `lanes` adjacent ones, aligned as
+  /// all of them.
   Val loadState(llvm::ArrayRef<Operand> at, int64_t lanes = 1);
   void storeState(Val value, llvm::ArrayRef<Operand> at);
   mlir::Type getStateType() const {

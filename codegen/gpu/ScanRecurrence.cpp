@@ -171,8 +171,7 @@ void ScanRecurrence::emitRecurrence(const Sequence &sequence, Val head,
         });
     b.when(inside, [&] {
       for (int64_t i = 0; i < run; ++i)
-        b.when(ownState + i < stateSize,
-               [&] { storeState(s[i], stateAt(i)); });
+        b.when(ownState + i < stateSize, [&] { storeState(s[i], stateAt(i)); });
     });
   });
 }

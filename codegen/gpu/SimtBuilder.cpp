@@ -278,8 +278,8 @@ Val SimtBuilder::fromF32(Val x, Type element) {
   Val rounded = wrap(create<arith::TruncFOp>(type, x));
   // Infinity is what is out of range; pairs take one instruction each.
   rounded = wrap(create<arith::MinimumFOp>(rounded, largest));
-  return wrap(create<arith::MaximumFOp>(
-      rounded, wrap(create<arith::NegFOp>(largest))));
+  return wrap(
+      create<arith::MaximumFOp>(rounded, wrap(create<arith::NegFOp>(largest))));
 }
 
 void SimtBuilder::request(ArrayRef<Val> loaded) {
@@ -361,8 +361,8 @@ std::pair<Val, Val> SimtBuilder::split(Val first, Val second) {
                      second - bitcast(high & -65536, f32))};
 }
 
-Vals SimtBuilder::mmaHalves(ArrayRef<Val> a, ArrayRef<Val> b,
-                            ArrayRef<Val> acc, bool isF16) {
+Vals SimtBuilder::mmaHalves(ArrayRef<Val> a, ArrayRef<Val> b, ArrayRef<Val> acc,
+                            bool isF16) {
   require(Capability::bf16Mma, "mma.m16n8k16 of 16-bit floats");
   auto operands = [&](ArrayRef<Val> words) {
     return llvm::map_to_vector(words, [&](Val word) -> Value {

@@ -1,4 +1,5 @@
 // RUN: mambit-opt %s --emit-kernels --canonicalize --cse | FileCheck %s
+// RUN: sed -e 's/2x8x24xf32/2x8x24xf16/g' -e 's/1536/768/' %s | mambit-opt --emit-kernels --canonicalize --cse | FileCheck %s --check-prefix=HALF
 // RUN: mambit-opt %s --emit-kernels --lower-cpu-kernels | FileCheck %s --check-prefix=LLVM
 
 // Two tiles of channels and one of step sizes for each sequence. The raw inputs
@@ -26,6 +27,22 @@
 // CHECK:         vector.store %{{.*}} : memref<?x2x8x24xf32, strided<[512, 192, 24, 1]>>, vector<16xf32>
 // CHECK:         math.fma
 // CHECK:         vector.load %{{.*}} : memref<?x2x8x24xf32, strided<[512, 192, 24, 1]>>, vector<8xf32>
+
+// A state of 16 bits: for one token in place, else in a copy of f32 that is
+// rounded once, behind the last token.
+
+// HALF-LABEL: func.func private @scan_recurrence(
+// HALF:         %[[COPY:.*]] = memref.alloca() {alignment = 64 : i64} : memref<128xf32>
+// HALF:         scf.if
+// HALF:           arith.extf
+// HALF:           arith.truncf {{.*}} : vector<16xf32> to vector<16xf16>
+// HALF:         } else {
+// HALF:           arith.extf
+// HALF:           vector.store {{.*}}, %[[COPY]]
+// HALF-NOT:       arith.extf
+// HALF-NOT:       arith.truncf
+// HALF:           math.fma
+// HALF:           arith.truncf {{.*}} : vector<16xf32> to vector<16xf16>
 
 // The runtime calls a phase with its buffers, the extents and a tile.
 

@@ -240,9 +240,8 @@ static llvm::Expected<Results> evaluate(SelectiveScanOp op,
     return error;
   if (llvm::Error error = checkSequences(seqs, xbc.shape[0], state))
     return error;
-  WithState result =
-      selectiveScan(xbc, dt, state,
-                    getScanParameters(op, in, op.getState().getType()), seqs);
+  WithState result = selectiveScan(
+      xbc, dt, state, getScanParameters(op, in, op.getState().getType()), seqs);
   return makeResults(std::move(result.y), std::move(result.state));
 }
 

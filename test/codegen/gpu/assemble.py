@@ -4,7 +4,7 @@ on sm_90a without spills in what decoding runs. The scan's chunks and the produc
 of many tokens use all registers: at most 256 bytes of spills, stores and loads
 together.
 
-  assemble.py WORK ACTIVATION_BITS CHECKPOINT...
+  assemble.py WORK ACTIVATION_BITS STATE_DTYPE CHECKPOINT...
 """
 
 import json
@@ -29,12 +29,13 @@ def decodes(when):
     return not least or int(least[1]) <= 64
 
 
-work, bits, checkpoints = sys.argv[1], sys.argv[2], sys.argv[3:]
+work, bits, state, *checkpoints = sys.argv[1:]
 names = [line.split()[0] for line in tool("mambit-compile", "--list-targets").splitlines()
          if " cuda," in line]
 for checkpoint in checkpoints:
     artifact = f"{work}/model.mbt"
     tool("mambit-compile", checkpoint, "-o", artifact, "--quiet", f"--activation-bits={bits}",
+         f"--state-dtype={state}",
          "--target=" + ",".join(names))
     (device,) = json.loads(tool("mambit-inspect", artifact, "--json"))["devices"]
     assert sorted(t["name"] for t in device["targets"]) == sorted(names), device["targets"]

@@ -2,6 +2,21 @@
 
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a | FileCheck %s --check-prefixes=CHECK,LARGE
 // RUN: mambit-opt %s --emit-kernels=target=sm_86 | FileCheck %s --check-prefixes=CHECK,SMALL
+// RUN: sed -e 's/4x128x64xf32/4x128x64xf16/g' -e 's/131072/65536/' %s | mambit-opt --emit-kernels=target=sm_90a | FileCheck %s --check-prefix=HALF
+
+// A state of 16 bits moves in 16 bytes too, and never becomes infinite.
+// HALF-LABEL: func.func private @scan_step(
+// HALF-SAME:    grid = "sequences, 4", threads = 128
+// HALF:         vector.load {{.*}} {alignment = 16 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<8xf16>
+// HALF:         vector.bitcast {{.*}} : vector<8xf16> to vector<4xi32>
+// HALF:         arith.extf {{.*}} : vector<8xf16> to vector<8xf32>
+// HALF:         arith.truncf {{.*}} : vector<8xf32> to vector<8xf16>
+// HALF:         arith.minimumf
+// HALF:         arith.maximumf
+// HALF:         vector.store {{.*}} {alignment = 16 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<8xf16>
+// HALF-LABEL: func.func private @scan_chunks(
+// HALF:         vector.load {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
+// HALF:         vector.store {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 
 // One head a block of the step, two a block of chunks.
 // CHECK-LABEL: func.func private @scan_step(

@@ -53,7 +53,7 @@ public:
       vocab = info.vocab_size;
     // A state of 16 bits is rounded after every call.
     std::string state = info.state_dtype ? info.state_dtype : "f32";
-    cutTolerance = state == "f32" ? 1e-4 : state == "f16" ? 1e-2 : 1e-1;
+    cutTolerance = state == "f32" ? 1e-4 : state == "f16" ? 1e-3 : 1e-2;
   }
 
   Session session() const {

@@ -512,14 +512,13 @@ TEST_F(InterpreterTest, SelectiveScanRoundsAStateOf16Bits) {
          state = random({3, 4, 2, 3});
   for (double &value : state.values) // in both types
     value = std::nearbyint(value * 64) / 64;
-  std::vector<Datum> arguments = {
-      makeDatum(xbc),
-      makeDatum(dt),
-      makeDatum(state),
-      makeDatum(random({4})),
-      makeDatum(random({4})),
-      makeDatum(random({4})),
-      makeDatum(Sequences{{0, 4, 7}, {2, 0}})};
+  std::vector<Datum> arguments = {makeDatum(xbc),
+                                  makeDatum(dt),
+                                  makeDatum(state),
+                                  makeDatum(random({4})),
+                                  makeDatum(random({4})),
+                                  makeDatum(random({4})),
+                                  makeDatum(Sequences{{0, 4, 7}, {2, 0}})};
   std::vector<Datum> wide = run(unlimited, arguments);
   for (auto [type, bits] : {std::pair("xf16>", 11), std::pair("xbf16>", 8)}) {
     std::vector<Datum> narrow =
