@@ -22,8 +22,11 @@ DEMO := --prompt "To create an index on a table, use" -n 48 --temperature 0.8 --
 all: build
 
 # Installs only what is missing, so that a machine that has all needs no root.
+# With INSTALL=no the machine is taken as it is.
+INSTALL ?= yes
 define install
-	@missing=$$(dpkg-query -W -f='$${Status} $${Package}\n' $(1) 2>/dev/null | awk '$$3 == "installed" {print $$4}' | sort); \
+	@[ "$(INSTALL)" = yes ] || exit 0; \
+	missing=$$(dpkg-query -W -f='$${Status} $${Package}\n' $(1) 2>/dev/null | awk '$$3 == "installed" {print $$4}' | sort); \
 	missing=$$(comm -23 <(printf '%s\n' $(1) | sort) <(printf '%s\n' "$$missing")); \
 	if [ -n "$$missing" ]; then \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -64,16 +67,17 @@ check-runtime: runtime
 
 # What check-gpu checks, made where the compiler is.
 gpu-models: build
-	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" test/tools/make_gpu_models.py $(BUILD)/gpu
+	@PATH="$(abspath $(BUILD))/bin:$$PATH" test/tools/make_gpu_models.py $(BUILD)/gpu
 
 # Builds the runtime part alone and checks it on the GPU: with the toy of its
 # tests, then with compiled models that have code for GPUs. A model's checkpoint
 # may follow it, for its golden values (docs/running-on-a-gpu.md).
 MODELS ?= $(patsubst %/bimamba.mbt,%/bimamba.mbt=test/checkpoints/bimamba,$(wildcard $(BUILD)/gpu/*.mbt))
 check-gpu: runtime
+	$(call install,python3-numpy)
 	@ctest --test-dir $(BUILD)/runtime-only --output-on-failure -L gpu
 	@if [ -n "$(MODELS)" ]; then \
-	  PATH="$(CURDIR)/$(BUILD)/runtime-only/bin:$$PATH" \
+	  PATH="$(abspath $(BUILD))/runtime-only/bin:$$PATH" \
 	    python3 test/tools/check_device.py $(MODELS); \
 	else \
 	  echo "no compiled models: bring $(BUILD)/gpu of 'make gpu-models', or give MODELS=\"a.mbt b.mbt=CHECKPOINT\""; \
