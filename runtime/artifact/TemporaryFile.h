@@ -12,7 +12,8 @@
 namespace mambit::artifact {
 
 /// A file that gets its name when it is committed and goes away otherwise; what
-/// had the name before stays until then. Throws Error.
+/// had the name before stays until then. A device or a pipe of that name is
+/// written as it is. Throws Error.
 class TemporaryFile {
 public:
   explicit TemporaryFile(std::string path);
@@ -21,17 +22,21 @@ public:
   ~TemporaryFile();
 
   void writeAt(uint64_t offset, const void *data, size_t size);
+  /// Behind all that was appended.
+  void append(const void *data, size_t size);
+  uint64_t appended() const { return end; }
   void truncate(uint64_t size);
   void commit();
 
   const std::string &temporaryPath() const { return path; }
 
 private:
-  [[noreturn]] void failTo(const char *action);
+  [[noreturn]] void failWriting();
 
   std::string finalPath, path;
   int fd = -1;
-  bool committed = false;
+  uint64_t end = 0;
+  bool temporary = true; // has not got its name
 };
 
 } // namespace mambit::artifact

@@ -14,7 +14,6 @@
 #include <optional>
 #include <string_view>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <utility>
 
 using namespace mambit;
@@ -301,7 +300,7 @@ std::vector<int32_t> tools::readIds(const std::string &path) {
 
 NpyWriter::NpyWriter(const std::string &path, NpyType type,
                      const NpyShape &shape)
-    : path(path), file(nullptr), remaining(0) {
+    : path(path), file(path), remaining(0) {
   const TypeInfo &info = infoOf(type);
   std::optional<uint64_t> bytes = byteSize(shape, info.bytes);
   if (!bytes)
@@ -318,47 +317,25 @@ NpyWriter::NpyWriter(const std::string &path, NpyType type,
   if (header.size() > UINT16_MAX)
     fail("cannot write '", path, "': too many dimensions");
 
-  file = std::fopen(path.c_str(), "wb");
-  if (!file)
-    failWriting();
   const uint8_t version[] = {1, 0, uint8_t(header.size()),
                              uint8_t(header.size() >> 8)};
-  if (std::fwrite(kMagic, 1, kMagicSize, file) != kMagicSize ||
-      std::fwrite(version, 1, sizeof(version), file) != sizeof(version) ||
-      std::fwrite(header.data(), 1, header.size(), file) != header.size())
-    failWriting();
-}
-
-NpyWriter::~NpyWriter() {
-  if (!file)
-    return;
-  struct stat status;
-  bool regular = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
-  std::fclose(file);
-  if (regular)
-    unlink(path.c_str());
-}
-
-void NpyWriter::failWriting() const {
-  fail("cannot write '", path, "': ", std::strerror(errno));
+  file.append(kMagic, kMagicSize);
+  file.append(version, sizeof(version));
+  file.append(header.data(), header.size());
 }
 
 void NpyWriter::write(const void *data, uint64_t size) {
   if (size > remaining)
     fail("cannot write '", path, "': more elements than its shape holds");
   remaining -= size;
-  if (std::fwrite(data, 1, size, file) != size)
-    failWriting();
+  file.append(data, size);
 }
 
 void NpyWriter::finish() {
   if (remaining)
     fail("cannot write '", path, "': ", remaining,
          " bytes of elements are missing");
-  // Unlinking is the destructor's, as long as there is a file.
-  if (std::fflush(file) != 0)
-    failWriting();
-  std::fclose(std::exchange(file, nullptr));
+  file.commit();
 }
 
 template <typename T>

@@ -5,8 +5,9 @@
 #ifndef MAMBIT_TOOLS_COMMON_NPY_H
 #define MAMBIT_TOOLS_COMMON_NPY_H
 
+#include "runtime/artifact/TemporaryFile.h"
+
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -35,14 +36,11 @@ NpyArray readNpy(const std::string &path);
 /// not 1. An id that is negative or does not fit int32 is an error.
 std::vector<int32_t> readIds(const std::string &path);
 
-/// Writes an array whose shape is known piece by piece. A file that is not
-/// finished is removed again. Throws Error.
+/// Writes an array whose shape is known piece by piece. The file appears under
+/// its name when it is finished. Throws Error.
 class NpyWriter {
 public:
   NpyWriter(const std::string &path, NpyType type, const NpyShape &shape);
-  NpyWriter(const NpyWriter &) = delete;
-  NpyWriter &operator=(const NpyWriter &) = delete;
-  ~NpyWriter();
 
   /// The next elements, `size` bytes.
   void write(const void *data, uint64_t size);
@@ -50,10 +48,8 @@ public:
   void finish();
 
 private:
-  [[noreturn]] void failWriting() const;
-
   std::string path;
-  std::FILE *file;
+  artifact::TemporaryFile file;
   uint64_t remaining; // bytes
 };
 

@@ -5,6 +5,7 @@
 #include "tools/mambit-synth/CheckpointWriter.h"
 
 #include "runtime/Error.h"
+#include "runtime/artifact/TemporaryFile.h"
 
 #include <array>
 #include <cstring>
@@ -12,11 +13,16 @@
 
 using namespace mambit;
 using namespace mambit::tools;
+using artifact::TemporaryFile;
 using checkpoint::DType;
 using checkpoint::Tensor;
 
 static uint64_t byteSize(const Tensor &tensor) {
   return uint64_t(tensor.elementCount() * checkpoint::dtypeSize(tensor.dtype));
+}
+
+static void append(TemporaryFile &file, const std::string &bytes) {
+  file.append(bytes.data(), bytes.size());
 }
 
 /// Appends an integer, little endian.
@@ -77,12 +83,12 @@ private:
 /// data, and an extra field of the local header aligns it.
 class ZipWriter {
 public:
-  ZipWriter(OutputFile &file, std::string folder)
+  ZipWriter(TemporaryFile &file, std::string folder)
       : file(file), folder(std::move(folder)) {}
 
   void add(const std::string &name, uint64_t size,
            const std::function<void(const Sink &)> &produce) {
-    Record record{folder + "/" + name, file.position(), size, 0};
+    Record record{folder + "/" + name, file.appended(), size, 0};
     bool large = size >= kLarge;
     std::string extra;
     if (large) {
@@ -104,12 +110,12 @@ public:
     put<uint32_t>(header, large ? kLarge : 0);
     put<uint16_t>(header, record.name.size());
     put<uint16_t>(header, extra.size());
-    file.write(header + record.name + extra);
+    append(file, header + record.name + extra);
 
     Crc32 crc;
     produce([&](const void *bytes, uint64_t count) {
       crc.update(bytes, count);
-      file.write(bytes, count);
+      file.append(bytes, count);
     });
     record.crc = crc.value();
 
@@ -120,7 +126,7 @@ public:
         put<uint64_t>(descriptor, size);
       else
         put<uint32_t>(descriptor, size);
-    file.write(descriptor);
+    append(file, descriptor);
     records.push_back(std::move(record));
   }
 
@@ -130,13 +136,13 @@ public:
   }
 
   void finish() {
-    uint64_t begin = file.position();
+    uint64_t begin = file.appended();
     for (const Record &record : records)
-      file.write(directoryEntry(record));
-    uint64_t size = file.position() - begin, count = records.size();
+      append(file, directoryEntry(record));
+    uint64_t size = file.appended() - begin, count = records.size();
     std::string end;
     if (begin >= kLarge || size >= kLarge || count >= 0xffff) {
-      uint64_t at = file.position();
+      uint64_t at = file.appended();
       end += "PK\6\6";
       put<uint64_t>(end, 44); // bytes that follow
       put<uint16_t>(end, kVersion);
@@ -158,7 +164,7 @@ public:
     put<uint32_t>(end, std::min<uint64_t>(size, kLarge));
     put<uint32_t>(end, std::min<uint64_t>(begin, kLarge));
     put<uint16_t>(end, 0);
-    file.write(end);
+    append(file, end);
   }
 
 private:
@@ -211,7 +217,7 @@ private:
     return entry + record.name + extra;
   }
 
-  OutputFile &file;
+  TemporaryFile &file;
   std::string folder;
   std::vector<Record> records;
 };
@@ -307,7 +313,7 @@ void tools::writeTorch(const std::string &path,
   }
   pickler.bytes += "u.";
 
-  OutputFile file(path);
+  TemporaryFile file(path);
   ZipWriter zip(file, "pytorch_model");
   zip.add("data.pkl", pickler.bytes);
   zip.add("byteorder", "little");
@@ -316,7 +322,7 @@ void tools::writeTorch(const std::string &path,
             [&](const Sink &sink) { produce(tensors[i], sink); });
   zip.add("version", "3\n");
   zip.finish();
-  file.finish();
+  file.commit();
 }
 
 //===-----------------------------------------------------------------===//
@@ -343,10 +349,10 @@ void tools::writeSafetensors(const std::string &path,
   std::string length;
   put<uint64_t>(length, text.size());
 
-  OutputFile file(path);
-  file.write(length + text);
+  TemporaryFile file(path);
+  append(file, length + text);
   for (const Tensor &tensor : tensors)
     produce(tensor,
-            [&](const void *data, uint64_t size) { file.write(data, size); });
-  file.finish();
+            [&](const void *data, uint64_t size) { file.append(data, size); });
+  file.commit();
 }

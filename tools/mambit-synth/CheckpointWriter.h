@@ -6,9 +6,10 @@
 #define MAMBIT_TOOLS_MAMBITSYNTH_CHECKPOINTWRITER_H
 
 #include "frontend/checkpoint/Tensor.h"
-#include "tools/mambit-synth/OutputFile.h"
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace mambit::tools {
 

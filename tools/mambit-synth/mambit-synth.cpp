@@ -5,6 +5,7 @@
 #include "frontend/checkpoint/Describe.h"
 #include "runtime/Error.h"
 #include "runtime/artifact/Half.h"
+#include "runtime/artifact/TemporaryFile.h"
 #include "tools/common/Progress.h"
 #include "tools/common/RandomWeights.h"
 #include "tools/common/ToolMain.h"
@@ -109,9 +110,9 @@ static int synthesise(const Options &options) {
     writeTorch(folder / name, tensors, tiedCopy ? "lm_head.weight" : "",
                model.embedding, produceAll);
   // Last, so that a folder that was left half-way is no checkpoint.
-  OutputFile config(folder / "config.json");
-  config.write(description.configText);
-  config.finish();
+  artifact::TemporaryFile config(folder / "config.json");
+  config.append(description.configText.data(), description.configText.size());
+  config.commit();
   if (!options.quiet)
     std::printf("%s: %s, %zu tensors of %s\n", (folder / name).c_str(),
                 formatBytes(fs::file_size(folder / name)).c_str(),

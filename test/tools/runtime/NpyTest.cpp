@@ -206,10 +206,15 @@ TEST_F(NpyTest, WriterWantsAllElements) {
   }
   EXPECT_EQ(readNpy(path).toDoubles(), (std::vector<double>{1, 2, 1, 2}));
 
+  // What was there stays until there is a whole file.
   {
     NpyWriter abandoned(path, NpyType::F32, {2, 2});
+    abandoned.write(row, sizeof(row));
   }
-  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_EQ(readNpy(path).toDoubles(), (std::vector<double>{1, 2, 1, 2}));
+  // No file takes the place of a device.
+  writeNpy("/dev/null", {2}, row);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
   EXPECT_NE(messageOf([&] {
               NpyWriter(path + "/no/such/folder", NpyType::F32, {1});
             }).find("cannot write"),
