@@ -6,10 +6,15 @@
 
 #include "runtime/Error.h"
 
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <limits>
 #include <map>
+#include <unistd.h>
 
 using namespace mambit;
 using namespace mambit::tools;
@@ -60,13 +65,57 @@ std::string placeText(size_t place, const std::vector<uint64_t> &shape) {
   return "[" + text + "]";
 }
 
+/// A file without a name that holds the elements of many values, so that
+/// memory need not.
+class ElementsFile {
+public:
+  ElementsFile() {
+    std::string path =
+        (std::filesystem::temp_directory_path() / "mambit-compare-XXXXXX")
+            .string();
+    int fd = mkstemp(path.data());
+    if (fd < 0 || !(file = fdopen(fd, "w+b")))
+      fail("cannot write '", path, "': ", std::strerror(errno));
+    unlink(path.c_str());
+  }
+  ElementsFile(const ElementsFile &) = delete;
+  ElementsFile &operator=(const ElementsFile &) = delete;
+  ~ElementsFile() { std::fclose(file); }
+
+  /// Returns where they lie.
+  uint64_t append(const std::vector<float> &elements) {
+    uint64_t at = end;
+    if (fseeko(file, off_t(at * sizeof(float)), SEEK_SET) != 0 ||
+        std::fwrite(elements.data(), sizeof(float), elements.size(), file) !=
+            elements.size())
+      fail("cannot write a temporary file: ", std::strerror(errno));
+    end += elements.size();
+    return at;
+  }
+
+  std::vector<float> read(uint64_t at, uint64_t count) {
+    std::vector<float> elements(count);
+    if (fseeko(file, off_t(at * sizeof(float)), SEEK_SET) != 0 ||
+        std::fread(elements.data(), sizeof(float), count, file) != count)
+      fail("cannot read a temporary file: ", std::strerror(errno));
+    return elements;
+  }
+
+private:
+  std::FILE *file = nullptr;
+  uint64_t end = 0;
+};
+
 class Comparison {
 public:
   explicit Comparison(const CompareOptions &options) : options(options) {}
 
   void keep(Value value) {
+    Kept kept{{}, elements.append(value.elements), value.elements.size()};
     std::string key = value.key;
-    ofA.emplace(std::move(key), std::move(value));
+    value.elements = {};
+    kept.value = std::move(value);
+    ofA.emplace(std::move(key), std::move(kept));
   }
 
   void meet(const Value &b) {
@@ -75,7 +124,9 @@ public:
       ++alone;
       return;
     }
-    const Value &a = found->second;
+    const Kept &kept = found->second;
+    Value a = kept.value;
+    a.elements = elements.read(kept.at, kept.count);
     if (a.elements.size() != b.elements.size())
       fail("'", a.label, "' is ", shapeText(a.shape), " in A and ",
            shapeText(b.shape),
@@ -93,8 +144,6 @@ public:
                   shapeText(a.shape).c_str());
     if (error > options.bound && first.empty())
       first = describe(a, b, error);
-    // Its error is all that is still needed.
-    found->second.elements = {};
   }
 
   int report() const {
@@ -113,8 +162,15 @@ public:
 private:
   std::string describe(const Value &a, const Value &b, double error) const;
 
+  /// A value of A, but for its elements.
+  struct Kept {
+    Value value;
+    uint64_t at, count; // where they lie
+  };
+
   const CompareOptions &options;
-  std::map<std::string, Value> ofA;
+  ElementsFile elements; // of A
+  std::map<std::string, Kept> ofA;
   std::map<std::string, double> errors;
   size_t compared = 0, alone = 0;
   double worst = 0;
@@ -141,7 +197,7 @@ std::string Comparison::describe(const Value &a, const Value &b,
   for (const auto &[name, key] : a.inputs.empty() ? b.inputs : a.inputs)
     if (auto input = errors.find(key); input != errors.end())
       text += "  input    " + name + " has error " + number(input->second) +
-              ": " + ofA.at(key).label + "\n";
+              ": " + ofA.at(key).value.label + "\n";
   return text;
 }
 
