@@ -136,7 +136,7 @@ MAMBIT_API void mambit_model_free(mambit_model *model);
 typedef struct mambit_model_info {
   size_t size;          /* sizeof(mambit_model_info) */
   const char *producer; /* the compiler that made the artifact */
-  const char *format;   /* of the checkpoint: "bi-mamba", "mamba2", … */
+  const char *format;   /* of the checkpoint: "official", "dense", "hf" */
   const char *device;   /* "cpu", "cuda" */
   const char *target;   /* chosen code, "x86-64-v3" */
   uint64_t vocab_size;  /* floats in a row of logits */

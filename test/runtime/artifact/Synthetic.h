@@ -176,7 +176,7 @@ inline Draft makeSkeleton() {
   index.producer = "test 1.0";
   index.flags = {"--activation-bits=16"};
   index.config = std::make_unique<ModelConfigT>();
-  index.config->format = "bi-mamba";
+  index.config->format = "official";
   index.config->vocab = kN;
 
   for (bool zeros : {false, true}) {
