@@ -152,8 +152,7 @@ TEST_P(FrozenArtifact, stillOpens) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Versions, FrozenArtifact,
-                         testing::Range(0, kMinorVersion + 1));
+INSTANTIATE_TEST_SUITE_P(Versions, FrozenArtifact, testing::Values(0, 1, 2));
 
 TEST(Artifact, filesThatCannotBeOpened) {
   EXPECT_EQ(errorOf([] { Artifact::open("no-such-file.mbt"); }),
