@@ -16,7 +16,8 @@ inline mlir::LogicalResult
 emitFusedOp(plan::KernelOp kernel, llvm::StringRef machine,
             llvm::function_ref<void(mamba::EmbeddingOp)> emitEmbedding,
             llvm::function_ref<void(mamba::FusedLinearOp)> emitFusedLinear,
-            llvm::function_ref<void(mamba::ScanOp)> emitScan) {
+            llvm::function_ref<void(mamba::ScanOp)> emitScan,
+            llvm::function_ref<void(mamba::TopKOp)> emitTopK) {
   mlir::Operation *op = kernel.getFusedOp();
   if (auto embedding = llvm::dyn_cast<mamba::EmbeddingOp>(op))
     emitEmbedding(embedding);
@@ -24,6 +25,8 @@ emitFusedOp(plan::KernelOp kernel, llvm::StringRef machine,
     emitFusedLinear(linear);
   else if (auto scan = llvm::dyn_cast<mamba::ScanOp>(op))
     emitScan(scan);
+  else if (auto topK = llvm::dyn_cast<mamba::TopKOp>(op))
+    emitTopK(topK);
   else
     return op->emitOpError("has no ") << machine << " kernel";
   return mlir::success();

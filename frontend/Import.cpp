@@ -198,11 +198,13 @@ void Importer::addForward() {
       packed({config.nHeads, config.dState, config.headdim}, f32);
   RankedTensorType hidden = packed({config.dModel}, f32);
   RankedTensorType logits = packed({config.vocabSize}, f32);
+  // The likeliest token alone, which is what greedy decoding takes.
+  RankedTensorType values = packed({1}, f32), tokens = packed({1}, i32);
 
   SmallVector<Type> arguments = {packed({}, i32),
                                  SequencesType::get(builder.getContext()),
                                  packed({}, i32)};
-  SmallVector<Type> results = {logits};
+  SmallVector<Type> results = {logits, values, tokens};
   for (int64_t i = 0; i < config.nLayer; ++i) {
     arguments.append({conv, ssm});
     results.append({conv, ssm});
@@ -244,7 +246,9 @@ void Importer::addForward() {
   Value head = config.tieEmbeddings
                    ? embedding
                    : getWeight("lm_head", matrixType(config.lmHead));
-  SmallVector<Value> returned = {LMHeadOp::create(builder, logits, x, head)};
+  Value y = LMHeadOp::create(builder, logits, x, head);
+  auto best = TopKOp::create(builder, values, tokens, y);
+  SmallVector<Value> returned = {y, best.getValues(), best.getTokens()};
   returned.append(states);
   func::ReturnOp::create(builder, returned);
 }

@@ -190,8 +190,22 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::ScanOp op) {
   return builder.take();
 }
 
+static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::TopKOp op) {
+  SignatureBuilder builder(op, Dim::rows);
+  if (failed(builder.addOperand("logits", op.getLogits())))
+    return failure();
+  builder.addResult("values", op.getValues());
+  builder.addResult("tokens", op.getTokens());
+  int64_t vocab = op.getLogits().getType().getDimSize(1),
+          count = op.getValues().getType().getDimSize(1);
+  builder.addScratch("best", {llvm::divideCeilSigned(vocab, kTopKPart) * count},
+                     IntegerType::get(op.getContext(), 64));
+  return builder.take();
+}
+
 bool mambit::isFusedOp(Operation *op) {
-  return isa<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp>(op);
+  return isa<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp,
+             mamba::TopKOp>(op);
 }
 
 bool mambit::isKernel(func::FuncOp function) {
@@ -204,8 +218,8 @@ bool mambit::isKernel(func::FuncOp function) {
 
 FailureOr<SmallVector<ParamAttr>> mambit::getKernelSignature(Operation *op) {
   return llvm::TypeSwitch<Operation *, FailureOr<SmallVector<ParamAttr>>>(op)
-      .Case<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp>(
-          [](auto fused) { return getSignature(fused); })
+      .Case<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp,
+            mamba::TopKOp>([](auto fused) { return getSignature(fused); })
       .Default([](Operation *other) {
         return other->emitError("no kernel can be made of ")
                << other->getName();

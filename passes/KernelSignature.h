@@ -29,6 +29,7 @@
 //        tau    f32 [T]
 //    - scan: xbc f32 [tokens][C] after SiLU, or two halves in 16 bits of B and
 //      C alone, d_state up to a multiple of 16; dt and decay f32 [tokens][H]
+//    - top_k: best i64 [rows][parts·K], the best K of each part of a row
 // 4. Counters, which a slot has for all kernels in common: zero in a new slot,
 //    and left zero by every launch.
 //    - scan: tickets i32 [groups]
@@ -47,8 +48,11 @@
 
 namespace mambit {
 
+/// The logits of a part of a row, whose best top_k finds first.
+constexpr int64_t kTopKPart = 2048;
+
 /// Whether kernels are made of this operation: mamba.embedding,
-/// mamba.fused_linear, mamba.scan.
+/// mamba.fused_linear, mamba.scan, mamba.top_k.
 bool isFusedOp(mlir::Operation *op);
 
 /// Whether a function is a kernel, as form-kernels makes it: private, with one

@@ -49,7 +49,9 @@ struct State {
 struct Forward {
   func::FuncOp function;
   SmallVector<func::CallOp> calls;
-  Value ids, seqs, rows, logits;
+  Value ids, seqs, rows;
+  /// Results that are not states, and their names.
+  llvm::DenseMap<Value, StringRef> outputs;
   SmallVector<State> states;
   /// The state, by number, that a value is a version of.
   llvm::DenseMap<Value, unsigned> stateOf;
@@ -74,6 +76,8 @@ private:
   LogicalResult readArguments();
   LogicalResult readCalls();
   LogicalResult readResults();
+  /// The parameter of a kernel that a result of its call is.
+  ParamAttr getParam(Value result);
   void createStates();
   /// Gives a state its place in the slot and returns its symbol.
   StringAttr createState(Location loc, StringRef name, RankedTensorType type);
@@ -207,20 +211,43 @@ LogicalResult Lowering::readCalls() {
   return success();
 }
 
+ParamAttr Lowering::getParam(Value result) {
+  auto call = result.getDefiningOp<func::CallOp>();
+  Kernel &kernel = kernels.find(call.getCalleeAttr().getAttr())->second;
+  size_t number = 0;
+  for (Value operand : kernel.fused->getOperands())
+    number += getNumBuffers(operand.getType());
+  for (OpResult before : kernel.fused->getResults().take_front(
+           cast<OpResult>(result).getResultNumber()))
+    number += !getStateOperand(before);
+  return kernel.params[number];
+}
+
+/// The first output is the logits; others have the names of their kernels'
+/// parameters.
 LogicalResult Lowering::readResults() {
   Operation *ret = forward.function.getBody().front().getTerminator();
-  if (ret->getNumOperands() != 1 + forward.states.size())
+  size_t states = forward.states.size();
+  if (ret->getNumOperands() < 1 + states)
     return ret->emitError("expected logits and ")
-           << forward.states.size() << " states, found "
-           << ret->getNumOperands() << " results";
-  forward.logits = ret->getOperand(0);
-  if (!forward.logits.getDefiningOp<func::CallOp>() ||
-      forward.stateOf.count(forward.logits))
-    return ret->emitError("expected the logits to be the result of a kernel");
+           << states << " states, found " << ret->getNumOperands()
+           << " results";
+  size_t first = ret->getNumOperands() - states; // of the states
+  for (auto [number, value] :
+       llvm::enumerate(ret->getOperands().take_front(first))) {
+    auto call = value.getDefiningOp<func::CallOp>();
+    if (!call || forward.stateOf.count(value))
+      return ret->emitError("expected ")
+             << (number ? "result " + std::to_string(number) : "the logits")
+             << " to be the result of a kernel";
+    StringRef name = number ? getParam(value).getName() : "logits";
+    if (!forward.outputs.try_emplace(value, name).second)
+      return ret->emitError("result ") << number << " is returned twice";
+  }
   for (auto [number, state] : llvm::enumerate(forward.states))
-    if (ret->getOperand(1 + number) != state.last)
+    if (ret->getOperand(first + number) != state.last)
       return ret->emitError("expected result ")
-             << 1 + number << " to be the last version of state " << number;
+             << first + number << " to be the last version of state " << number;
   return success();
 }
 
@@ -371,9 +398,10 @@ void Lowering::createProgram(StringRef name, int64_t maxTokens,
         buffers[value] = state;
         continue;
       }
-      args.push_back(value == forward.logits
-                         ? values.createOutput(call.getLoc(), "logits", *param)
-                         : values.createBuffer(call.getLoc(), *param));
+      StringRef output = forward.outputs.lookup(value);
+      args.push_back(output.empty()
+                         ? values.createBuffer(call.getLoc(), *param)
+                         : values.createOutput(call.getLoc(), output, *param));
       buffers[value] = {args.back()};
       ++param;
     }

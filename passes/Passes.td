@@ -223,11 +223,12 @@ def LowerToPlan : Pass<"lower-to-plan", "::mlir::ModuleOp"> {
   let summary = "Turn @forward into programs over buffers";
   let description = [{
     Kernels become `plan.kernel`, by the rule of `passes/KernelSignature.h`, and
-    the calls in `@forward(%ids, %seqs, %rows, states...) -> (logits, states...)`
-    the launches of two programs, `prefill` and `decode`. States are updated in
-    place, so each must pass from kernel to kernel in one line from argument to
-    result; they get their offsets in a slot. All other values, and the scratch
-    of each launch, become buffers of the arena.
+    the calls in `@forward(%ids, %seqs, %rows, states...) -> (logits, outputs...,
+    states...)` the launches of two programs, `prefill` and `decode`. Outputs
+    beside the logits have the names of their kernels' parameters. States are
+    updated in place, so each must pass from kernel to kernel in one line from
+    argument to result; they get their offsets in a slot. All other values, and
+    the scratch of each launch, become buffers of the arena.
 
     A call of `decode` brings one token of each sequence.
 

@@ -21,7 +21,8 @@ FailureOr<SmallVector<Phase>> cpu::emitKernel(plan::KernelOp kernel,
   LogicalResult emitted = emitFusedOp(
       kernel, "CPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
       [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, target, how); },
-      [&](mamba::ScanOp op) { emitScan(b, op); });
+      [&](mamba::ScanOp op) { emitScan(b, op); },
+      [&](mamba::TopKOp op) { emitTopK(b, op); });
   if (failed(emitted))
     return failure();
   return SmallVector<Phase>(b.getPhases());

@@ -37,6 +37,10 @@ void emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
 /// the recurrence; "recurrence" is a head of a sequence a tile.
 void emitScan(KernelBuilder &b, mamba::ScanOp op);
 
+/// Two phases. "parts" finds the best logits of a part of a row, "merge" the
+/// best of those.
+void emitTopK(KernelBuilder &b, mamba::TopKOp op);
+
 /// The fastest way for a product of `rows` rows and some tokens at once, by a
 /// model of its cost.
 BitSums chooseBitSums(const Target &target, int64_t rows,

@@ -19,7 +19,8 @@ FailureOr<SmallVector<Phase>> cuda::emitKernel(plan::KernelOp kernel,
   LogicalResult emitted = emitFusedOp(
       kernel, "GPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
       [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, strategy); },
-      [&](mamba::ScanOp op) { emitScan(b, op); });
+      [&](mamba::ScanOp op) { emitScan(b, op); },
+      [&](mamba::TopKOp op) { emitTopK(b, op); });
   if (failed(emitted) || b.isRefused())
     return failure();
   return SmallVector<Phase>(b.getPhases());

@@ -510,6 +510,18 @@ LogicalResult LMHeadOp::verify() {
   return expectShape(*this, "logits", getLogits(), {dynamic, rows});
 }
 
+LogicalResult TopKOp::verify() {
+  int64_t count = getFeatures(getValues()), logits = getFeatures(getLogits());
+  // (C1) There are as many tokens as values.
+  if (failed(expectShape(*this, "tokens", getTokens(), {dynamic, count})))
+    return failure();
+  // (C2) There are so many to choose from.
+  if (count < 1 || count > logits)
+    return emitOpError() << "expected between 1 and " << logits
+                         << " values, found " << count;
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Fused operations
 //===----------------------------------------------------------------------===//
@@ -610,6 +622,9 @@ void SelectiveScanOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
 }
 void LMHeadOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, {"logits"}, setName);
+}
+void TopKOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameResults(*this, {"values", "tokens"}, setName);
 }
 void SelectRowsOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, {"selected"}, setName);

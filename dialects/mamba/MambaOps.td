@@ -44,6 +44,7 @@ def Mamba_Activations : Mamba_Packed<2, [F32], "activations `tensor<?xKxf32>`">;
 def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations `tensor<?xKxi8>` or `tensor<?xKxi16>`">;
 def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token, `tensor<?xf32>`">;
 def Mamba_Indices : Mamba_Packed<1, [I32], "indices `tensor<?xi32>`">;
+def Mamba_Tokens : Mamba_Packed<2, [I32], "tokens `tensor<?xKxi32>`">;
 def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state `tensor<?xWxCxf32>`">;
 def Mamba_SSMState : Mamba_Packed<4, [F32, F16, BF16], "SSM state `tensor<?xHxSxPxf32>`, or of f16 or bf16">;
 def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights `tensor<Nxf32>`">;
@@ -540,6 +541,30 @@ def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure, Mamba_NamedResults]> {
   let arguments = (ins Mamba_Activations:$x, Mamba_Matrix:$weight);
   let results = (outs Mamba_Activations:$logits);
   let assemblyFormat = "$x `,` $weight attr-dict `:` type($x) `,` type($weight) `->` type($logits)";
+  let hasVerifier = 1;
+}
+
+def Mamba_TopKOp : Mamba_Op<"top_k", [Pure, Mamba_NamedResults]> {
+  let summary = "The K tokens of each row's highest logits, best first";
+  let description = [{
+    ```
+    values[r][i] = logits[r][tokens[r][i]]
+    ```
+    Of equal logits the lower token comes first; a NaN comes before all
+    numbers, so that there is none in a row if its first value is none.
+
+    Constraints:
+    - (C1) There are as many `tokens` as `values`.
+    - (C2) K is at least 1 and at most the number of logits.
+
+    Example:
+    ```mlir
+    %values, %tokens = mamba.top_k %logits : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
+    ```
+  }];
+  let arguments = (ins Mamba_Activations:$logits);
+  let results = (outs Mamba_Activations:$values, Mamba_Tokens:$tokens);
+  let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($values) `,` type($tokens)";
   let hasVerifier = 1;
 }
 

@@ -132,3 +132,32 @@ func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?
   // expected-error @below {{expected result 1 to be the last version of state 0}}
   return %0, %b, %a : tensor<?x6xf32>, !conv, !conv
 }
+
+// -----
+
+// An output is returned twice, or is no kernel's.
+mamba.weight @e : tensor<9x6xf32> from [#mamba.source<"f", "e" : tensor<9x6xf32>>] as []
+func.func private @embed(%0: tensor<?xi32>, %1: tensor<9x6xf32>) -> tensor<?x6xf32> {
+  %2 = mamba.embedding %0, %1 : tensor<?xi32>, tensor<9x6xf32> -> tensor<?x6xf32>
+  return %2 : tensor<?x6xf32>
+}
+func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>) -> (tensor<?x6xf32>, tensor<?x6xf32>) {
+  %e = mamba.get_weight @e : tensor<9x6xf32>
+  %0 = call @embed(%ids, %e) : (tensor<?xi32>, tensor<9x6xf32>) -> tensor<?x6xf32>
+  // expected-error @below {{result 1 is returned twice}}
+  return %0, %0 : tensor<?x6xf32>, tensor<?x6xf32>
+}
+
+// -----
+
+mamba.weight @e : tensor<9x6xf32> from [#mamba.source<"f", "e" : tensor<9x6xf32>>] as []
+func.func private @embed(%0: tensor<?xi32>, %1: tensor<9x6xf32>) -> tensor<?x6xf32> {
+  %2 = mamba.embedding %0, %1 : tensor<?xi32>, tensor<9x6xf32> -> tensor<?x6xf32>
+  return %2 : tensor<?x6xf32>
+}
+func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>) -> (tensor<?x6xf32>, tensor<?xi32>) {
+  %e = mamba.get_weight @e : tensor<9x6xf32>
+  %0 = call @embed(%ids, %e) : (tensor<?xi32>, tensor<9x6xf32>) -> tensor<?x6xf32>
+  // expected-error @below {{expected result 1 to be the result of a kernel}}
+  return %0, %ids : tensor<?x6xf32>, tensor<?xi32>
+}

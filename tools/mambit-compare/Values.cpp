@@ -137,6 +137,11 @@ void ArtifactRun::observe(const Observation &observation, Keys &keys,
       *program.commands()->Get(observation.command);
   const artifact::Kernel &kernel = *device.kernels()->Get(command.kernel());
 
+  // Which of two close logits is higher is no error of a size; the logits have
+  // been compared.
+  if (kernel.op() && kernel.op()->str() == "mamba.top_k")
+    return;
+
   std::vector<std::string> weights;
   Value common;
   for (unsigned i = 0; i < kernel.params()->size(); ++i) {

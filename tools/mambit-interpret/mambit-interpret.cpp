@@ -175,7 +175,7 @@ static int run() {
     std::vector<Datum> results = unwrap(interpreter.run("forward", arguments));
     const Tensor &piece = *std::get<std::shared_ptr<const Tensor>>(results[0]);
     logits.insert(logits.end(), piece.values.begin(), piece.values.end());
-    state.assign(results.begin() + 1, results.end());
+    state.assign(results.end() - state.size(), results.end());
     progress.update(begin + count);
   }
   if (!dumpTo.empty()) {

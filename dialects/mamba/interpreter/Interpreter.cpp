@@ -264,6 +264,12 @@ static llvm::Expected<Results> evaluate(LMHeadOp, In<LMHeadOp> in) {
       linear(getTensor(in.getX()), getTensor(in.getWeight()), nullptr));
 }
 
+static llvm::Expected<Results> evaluate(TopKOp op, In<TopKOp> in) {
+  auto values = cast<ShapedType>(op.getValues().getType());
+  Best best = topK(getTensor(in.getLogits()), values.getDimSize(1));
+  return makeResults(std::move(best.values), std::move(best.tokens));
+}
+
 static llvm::Expected<Results> evaluate(FusedLinearOp op,
                                         In<FusedLinearOp> in) {
   FusedLinearOptions options;
@@ -393,7 +399,7 @@ llvm::Expected<Results> Interpreter::execute(Operation *op,
       .Case([&](BlockOp op) { return evaluateBlock(op, operands); })
       .Case<EmbeddingOp, RMSNormOp, GatedRMSNormOp, QuantizeOp, BitLinearOp,
             LinearOp, SplitOp, CausalConvOp, SelectiveScanOp, AddOp,
-            SelectRowsOp, LMHeadOp, FusedLinearOp, ScanOp>(
+            SelectRowsOp, LMHeadOp, TopKOp, FusedLinearOp, ScanOp>(
           [&](auto op) { return evaluate(op, In<decltype(op)>(operands, op)); })
       .Default([](Operation *) -> llvm::Expected<Results> {
         return makeError("the interpreter does not execute this operation");

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace mambit::mamba;
 using namespace mambit::mamba::interpreter;
@@ -234,6 +235,26 @@ Tensor interpreter::bitLinear(const Tensor &x, const Signs &weight,
                     (bias ? bias->values[o] : 0);
     }
   return y;
+}
+
+Best interpreter::topK(const Tensor &logits, int64_t count) {
+  int64_t rows = logits.shape[0];
+  Best best{Tensor({rows, count}), Tensor({rows, count})};
+  for (int64_t r = 0; r < rows; ++r) {
+    const double *row = logits.row(r);
+    std::vector<int64_t> order(logits.rowSize());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      if (std::isnan(row[a]) != std::isnan(row[b]))
+        return std::isnan(row[a]);
+      return row[a] > row[b] || (!(row[a] < row[b]) && a < b);
+    });
+    for (int64_t i = 0; i < count; ++i) {
+      best.tokens.row(r)[i] = order[i];
+      best.values.row(r)[i] = row[order[i]];
+    }
+  }
+  return best;
 }
 
 Tensor interpreter::fusedLinear(const Tensor &x, Matrix weight,

@@ -47,6 +47,9 @@ struct Normed {
   Tensor y;
   std::optional<Tensor> shift;
 };
+struct Best {
+  Tensor values, tokens;
+};
 struct Quantized {
   Tensor q, scale;
 };
@@ -78,6 +81,7 @@ WithState selectiveScan(const Tensor &xbc, const Tensor &dt,
                         const Tensor &state, const ScanParameters &parameters,
                         const Sequences &seqs);
 Tensor add(const Tensor &lhs, const Tensor &rhs);
+Best topK(const Tensor &logits, int64_t count);
 Tensor fusedLinear(const Tensor &x, Matrix weight,
                    const FusedLinearOptions &options);
 Scanned scan(const Tensor &zxbcdt, const Tensor &convState,

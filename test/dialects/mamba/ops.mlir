@@ -189,6 +189,13 @@ func.func @head(%a: tensor<?x72xf32>, %b: tensor<?x72xf32>, %rows: tensor<?xi32>
   return %logits : tensor<?x1000xf32>
 }
 
+// CHECK-LABEL: func.func @top_k
+func.func @top_k(%logits: tensor<?x1000xf32>) -> (tensor<?x4xf32>, tensor<?x4xi32>) {
+  // CHECK: %values, %tokens = mamba.top_k %{{.*}} : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
+  %values, %tokens = mamba.top_k %logits : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
+  return %values, %tokens : tensor<?x4xf32>, tensor<?x4xi32>
+}
+
 // CHECK-LABEL: func.func @fused_linear
 func.func @fused_linear(%x: tensor<?x72xf32>, %w: !mamba.bits<352x72>, %nw: tensor<72xf32>,
                         %sw: tensor<72xf32>, %r: tensor<?x352xf32>, %rows: tensor<?xi32>,

@@ -323,6 +323,39 @@ TEST_F(InterpreterTest, LinearAndLMHead) {
   expectNear(results[1], Tensor({2, 2}, {6, -1, 0, -1}));
 }
 
+TEST_F(InterpreterTest, TopK) {
+  double infinity = std::numeric_limits<double>::infinity();
+  double nan = std::numeric_limits<double>::quiet_NaN();
+  std::vector<Datum> results = run(R"(
+    func.func @f(%x: tensor<?x5xf32>) -> (tensor<?x3xf32>, tensor<?x3xi32>) {
+      %v, %t = mamba.top_k %x : tensor<?x5xf32> -> tensor<?x3xf32>, tensor<?x3xi32>
+      return %v, %t : tensor<?x3xf32>, tensor<?x3xi32>
+    })",
+                                   {makeDatum(Tensor({3, 5}, {
+                                                                 1,
+                                                                 3,
+                                                                 2,
+                                                                 3,
+                                                                 -1, //
+                                                                 -2,
+                                                                 0,
+                                                                 -0.0,
+                                                                 0,
+                                                                 -infinity, //
+                                                                 1,
+                                                                 nan,
+                                                                 5,
+                                                                 nan,
+                                                                 infinity, //
+                                                             }))});
+  expectNear(results[1], Tensor({3, 3}, {1, 3, 2, 1, 2, 3, 1, 3, 4}));
+  Tensor values = asTensor(results[0]);
+  EXPECT_EQ(std::vector<double>(values.row(0), values.row(2)),
+            (std::vector<double>{3, 3, 2, 0, 0, 0}));
+  EXPECT_TRUE(std::isnan(values.row(2)[0]) && std::isnan(values.row(2)[1]));
+  EXPECT_EQ(values.row(2)[2], infinity);
+}
+
 //===----------------------------------------------------------------------===//
 // Convolution
 //===----------------------------------------------------------------------===//
