@@ -390,14 +390,10 @@ void checkLogits(const mambit_batch &given, const Batch &batch, size_t vocab) {
            " rows of ", vocab, " are wanted");
 }
 
-void forward(const mambit_batch &given) {
-  Batch batch = checkSequences(given);
-  Model &model = batch.sessions[0]->model();
-  checkLogits(given, batch, model.vocabSize());
-  checkTokens(batch.tokens, batch.offsets.back(), model.vocabSize());
-  batch.which = given.which;
-  batch.logits = given.logits;
-  batch.stop = [&given] {
+/// Whether a call is to end. `given` is the caller's structure.
+template <typename T>
+std::function<bool()> stopOf(const T &given) {
+  return [&given] {
     try {
       return (given.cancel && given.cancel->requested) ||
              (given.poll && given.poll(given.context) != 0);
@@ -405,12 +401,52 @@ void forward(const mambit_batch &given) {
       return true;
     }
   };
+}
+
+/// Marks sessions as in use, none of which is to be reset.
+std::vector<Session::Use> useAll(const std::vector<Session *> &sessions) {
   std::vector<Session::Use> uses;
-  for (size_t i = 0; i < batch.sessions.size(); ++i) {
-    uses.emplace_back(*batch.sessions[i]);
-    batch.sessions[i]->position(); // throws if it is to be reset
+  for (const Session *session : sessions) {
+    uses.emplace_back(*session);
+    session->position(); // throws if it is to be reset
   }
+  return uses;
+}
+
+void forward(const mambit_batch &given) {
+  Batch batch = checkSequences(given);
+  Model &model = batch.sessions[0]->model();
+  checkLogits(given, batch, model.vocabSize());
+  checkTokens(batch.tokens, batch.offsets.back(), model.vocabSize());
+  batch.which = given.which;
+  batch.logits = given.logits;
+  batch.stop = stopOf(given);
+  std::vector<Session::Use> uses = useAll(batch.sessions);
   if (!model.forward(batch))
+    failWith(MAMBIT_CANCELLED, "stopped on request");
+}
+
+void decodeGreedily(const mambit_greedy_batch &given) {
+  mambit_batch sequences = MAMBIT_INIT(mambit_batch);
+  sequences.sessions = given.sessions;
+  sequences.sequences = given.sequences;
+  sequences.tokens = given.tokens;
+  GreedyBatch batch;
+  batch.sessions = checkSequences(sequences).sessions;
+  Model &model = batch.sessions[0]->model();
+  checkTokens(given.tokens, given.sequences, model.vocabSize());
+  if (given.steps == 0)
+    refuse("there are no steps");
+  require(given.chosen, "chosen");
+  if (given.chosen_capacity / given.steps < given.sequences)
+    refuse("'chosen' has room for ", given.chosen_capacity, " tokens, ",
+           given.sequences, " times ", given.steps, " are chosen");
+  batch.tokens = given.tokens;
+  batch.steps = given.steps;
+  batch.chosen = given.chosen;
+  batch.stop = stopOf(given);
+  std::vector<Session::Use> uses = useAll(batch.sessions);
+  if (!model.decodeGreedily(batch))
     failWith(MAMBIT_CANCELLED, "stopped on request");
 }
 
@@ -452,6 +488,11 @@ mambit_status mambit_decode(mambit_session *const *sessions, size_t sequences,
     batch.logits_capacity = logits_capacity;
     forward(batch);
   });
+}
+
+mambit_status mambit_greedy(const mambit_greedy_batch *batch) {
+  return guarded(MAMBIT_INTERNAL_ERROR,
+                 [&] { decodeGreedily(readStructure(batch, "batch")); });
 }
 
 //===----------------------------------------------------------------------===//

@@ -4,6 +4,7 @@
 
 #include "runtime/Model.h"
 
+#include "runtime/Sampler.h"
 #include "runtime/Status.h"
 #include "runtime/artifact/Hash.h"
 #include "runtime/artifact/Layout.h"
@@ -57,21 +58,26 @@ const artifact::Device &findDevice(const artifact::Artifact &artifact,
 
 using Ports = flatbuffers::Vector<flatbuffers::Offset<artifact::Port>>;
 
+const artifact::Port *lookUpPort(const Ports &ports, const char *name) {
+  for (const artifact::Port *port : ports)
+    if (port->name()->str() == name)
+      return port;
+  return nullptr;
+}
+
 const artifact::Port &findPort(const artifact::Program &program,
                                const Ports &ports, const char *name,
                                DType dtype, artifact::Dim dim) {
-  for (const artifact::Port *port : ports) {
-    if (port->name()->str() != name)
-      continue;
-    if (port->dtype() != dtype || port->dim() != dim)
-      fail("'", name, "' of program '", program.name()->str(), "' is ",
-           artifact::EnumNameDType(port->dtype()), " led by ",
-           artifact::EnumNameDim(port->dim()), ", expected ",
-           artifact::EnumNameDType(dtype), " led by ",
-           artifact::EnumNameDim(dim));
-    return *port;
-  }
-  fail("program '", program.name()->str(), "' has no '", name, "'");
+  const artifact::Port *port = lookUpPort(ports, name);
+  if (!port)
+    fail("program '", program.name()->str(), "' has no '", name, "'");
+  if (port->dtype() != dtype || port->dim() != dim)
+    fail("'", name, "' of program '", program.name()->str(), "' is ",
+         artifact::EnumNameDType(port->dtype()), " led by ",
+         artifact::EnumNameDim(port->dim()), ", expected ",
+         artifact::EnumNameDType(dtype), " led by ",
+         artifact::EnumNameDim(dim));
+  return *port;
 }
 
 } // namespace
@@ -107,6 +113,17 @@ Model::Program Model::findProgram(const char *name) const {
            logits.bytes_per_dim(), " bytes a row");
     found.logits = logits.offset();
     found.vocab = logits.bytes_per_dim() / sizeof(float);
+    // Without these, as in old artifacts, or with more of a row than the best,
+    // the host chooses.
+    const artifact::Port *values = lookUpPort(*program.outputs(), "values"),
+                         *tokens = lookUpPort(*program.outputs(), "tokens");
+    auto isOneARow = [](const artifact::Port *port, DType dtype) {
+      return port && port->dtype() == dtype &&
+             port->dim() == artifact::Dim::rows && port->fixed_bytes() == 0 &&
+             port->bytes_per_dim() == 4;
+    };
+    if (isOneARow(values, DType::f32) && isOneARow(tokens, DType::i32))
+      found.best = {values->offset(), tokens->offset()};
     return found;
   }
   fail("the artifact has no program '", name, "'");
@@ -208,6 +225,21 @@ bool Model::forward(const Batch &batch) {
   return true;
 }
 
+void Model::copyInputs(const Program &program, const std::vector<int32_t> &ids,
+                       const std::vector<int32_t> &offsets,
+                       const std::vector<int32_t> &slots,
+                       const std::vector<int32_t> &rows) {
+  auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
+    if (!values.empty())
+      machine->copyIn(program.index, offset, values.data(),
+                      values.size() * sizeof(int32_t));
+  };
+  copyIn(program.ids, ids);
+  copyIn(program.offsets, offsets);
+  copyIn(program.slots, slots);
+  copyIn(program.rows, rows);
+}
+
 bool Model::runPiece(const Piece &piece, const Batch &batch) {
   std::vector<int32_t> ids, offsets{0}, slots, rows;
   for (const Segment &segment : piece.segments) {
@@ -225,16 +257,7 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
   std::lock_guard<std::mutex> lock(mutex);
   if (batch.stop())
     return false;
-  auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
-    if (!values.empty())
-      machine->copyIn(program.index, offset, values.data(),
-                      values.size() * sizeof(int32_t));
-  };
-  copyIn(program.ids, ids);
-  copyIn(program.offsets, offsets);
-  copyIn(program.slots, slots);
-  copyIn(program.rows, rows);
-
+  copyInputs(program, ids, offsets, slots, rows);
   for (const Segment &segment : piece.segments)
     batch.sessions[segment.sequence]->torn = true;
   if (batch.observe) {
@@ -243,7 +266,8 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
       machine->runCommand(program.index, i, extents);
       batch.observe({program.index, i, extents, slots});
     }
-  } else if (!machine->run(program.index, extents, batch.stop, batch.times)) {
+  } else if (!machine->run(program.index, extents, {program.logits}, batch.stop,
+                           batch.times)) {
     return false;
   }
   uint64_t source = program.logits;
@@ -262,6 +286,90 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
     session.torn = false;
   }
   return true;
+}
+
+bool Model::decodeGreedily(const GreedyBatch &batch) {
+  size_t count = batch.sessions.size();
+  size_t most = std::min({decode.capacity.tokens, decode.capacity.sequences,
+                          decode.capacity.rows});
+  for (size_t first = 0; first < count; first += most)
+    if (!runGreedyPiece(batch, first, std::min(most, count - first)))
+      return false;
+  return true;
+}
+
+/// All steps of some of the sessions.
+bool Model::runGreedyPiece(const GreedyBatch &batch, size_t first,
+                           size_t count) {
+  // Other calls have their turn after so many steps.
+  const size_t most = decode.best ? 32 : 1;
+  std::vector<int32_t> ids(batch.tokens + first, batch.tokens + first + count);
+  std::vector<int32_t> offsets(count + 1), slots, chosen;
+  std::iota(offsets.begin(), offsets.end(), 0);
+  std::vector<int32_t> rows(offsets.begin(), offsets.end() - 1);
+  for (size_t i = 0; i < count; ++i)
+    slots.push_back(batch.sessions[first + i]->slot);
+  Extents extents{int64_t(count), int64_t(count), int64_t(count)};
+  for (size_t done = 0; done < batch.steps;) {
+    size_t steps = std::min(most, batch.steps - done);
+    chosen.resize(steps * count);
+    std::lock_guard<std::mutex> lock(mutex);
+    copyInputs(decode, ids, offsets, slots, rows);
+    for (size_t i = 0; i < count; ++i)
+      batch.sessions[first + i]->torn = true;
+    size_t ran = chooseSteps(extents, steps, batch.stop, chosen.data());
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t step = 0; step < ran; ++step)
+        batch.chosen[(first + i) * batch.steps + done + step] =
+            chosen[step * count + i];
+      batch.sessions[first + i]->tokens += ran;
+      batch.sessions[first + i]->torn = false;
+    }
+    done += ran;
+    if (ran < steps)
+      return false;
+    ids.assign(chosen.end() - count, chosen.end());
+  }
+  return true;
+}
+
+/// Runs steps whose inputs are in place, as long as `stop` says no; `chosen`
+/// gets a token of each sequence a step. Returns how many were run. Where the
+/// program does not find the best, the host does, of one step.
+size_t Model::chooseSteps(const Extents &extents, size_t steps,
+                          const std::function<bool()> &stop, int32_t *chosen) {
+  size_t count = extents.rows;
+  if (!decode.best) {
+    if (stop())
+      return 0;
+    machine->run(
+        decode.index, extents, {decode.logits}, [] { return false; }, nullptr);
+    std::vector<float> logits(count * vocab);
+    machine->copyOut(decode.index, decode.logits, logits.data(),
+                     logits.size() * sizeof(float));
+    for (size_t i = 0; i < count; ++i) {
+      const float *row = logits.data() + i * vocab;
+      chosen[i] = argmax(row, vocab);
+      checkBest(chosen[i], row[chosen[i]]);
+    }
+    return 1;
+  }
+  uint64_t bytes = count * sizeof(int32_t);
+  Chain chain{steps, decode.best->token, decode.ids, bytes, {}};
+  chain.kept = {{decode.best->value, bytes}, {decode.best->token, bytes}};
+  std::vector<char> kept(chain.keptBytes() * steps);
+  size_t ran =
+      machine->runChain(decode.index, extents, chain, stop, kept.data());
+  for (size_t step = 0; step < ran; ++step) {
+    std::vector<float> values(count);
+    const char *source = kept.data() + chain.keptBytes() * step;
+    int32_t *tokens = chosen + step * count;
+    std::memcpy(values.data(), source, bytes);
+    std::memcpy(tokens, source + bytes, bytes);
+    for (size_t i = 0; i < count; ++i)
+      checkBest(tokens[i], values[i]);
+  }
+  return ran;
 }
 
 //===----------------------------------------------------------------------===//

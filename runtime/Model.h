@@ -47,6 +47,15 @@ struct Batch {
   std::function<void(const Observation &)> observe;
 };
 
+/// A call of mambit_greedy.
+struct GreedyBatch {
+  std::vector<Session *> sessions; // of one model, each once
+  const int32_t *tokens;           // the next of each
+  size_t steps;
+  int32_t *chosen; // of each session `steps` tokens
+  std::function<bool()> stop;
+};
+
 /// An open artifact on a device. Knows no architecture: it runs the artifact's
 /// programs. Safe to use from several threads; pieces take turns on the device.
 class Model {
@@ -72,6 +81,7 @@ public:
 
   /// Runs a checked batch; false if it was stopped.
   bool forward(const Batch &batch);
+  bool decodeGreedily(const GreedyBatch &batch);
 
 private:
   friend class Session;
@@ -82,12 +92,24 @@ private:
     Capacity capacity;
     uint64_t ids, offsets, slots, rows, logits;
     uint64_t vocab;
+    /// Of each row, where the program finds it.
+    struct Best {
+      uint64_t value, token;
+    };
+    std::optional<Best> best;
   };
 
   Model(artifact::Artifact artifact, const ModelOptions &options);
   Program findProgram(const char *name) const;
   SnapshotIdentity findIdentity() const;
   bool runPiece(const Piece &piece, const Batch &batch);
+  void copyInputs(const Program &program, const std::vector<int32_t> &ids,
+                  const std::vector<int32_t> &offsets,
+                  const std::vector<int32_t> &slots,
+                  const std::vector<int32_t> &rows);
+  bool runGreedyPiece(const GreedyBatch &batch, size_t first, size_t count);
+  size_t chooseSteps(const Extents &extents, size_t steps,
+                     const std::function<bool()> &stop, int32_t *chosen);
   uint64_t stateBytes() const;
 
   // Slots are zero when they are free.

@@ -15,11 +15,20 @@ int32_t mambit::argmax(const float *logits, size_t count) {
   size_t best = 0;
   for (size_t i = 0; i < count; ++i) {
     if (std::isnan(logits[i]))
-      fail("the logit of token ", i, " is not a number");
+      checkBest(i, logits[i]);
     if (logits[i] > logits[best])
       best = i;
   }
   return best;
+}
+
+void mambit::checkBest(int32_t token, float logit) {
+  if (std::isnan(logit))
+    fail("the logit of token ", token, " is not a number");
+  if (std::isinf(logit) && logit > 0)
+    fail("the logit of token ", token, " is infinite");
+  if (std::isinf(logit))
+    fail("no token is allowed: all logits are -infinity");
 }
 
 Sampler::Sampler(const SamplerOptions &options)
@@ -73,11 +82,7 @@ int32_t Sampler::sample(const float *logits, size_t count) {
   }
   size_t best = argmax(logits, count);
   float highest = logits[best];
-  if (std::isinf(highest)) {
-    if (highest > 0)
-      fail("the logit of token ", best, " is infinite");
-    fail("no token is allowed: all logits are -infinity");
-  }
+  checkBest(best, highest);
   if (options.temperature == 0)
     return best;
 

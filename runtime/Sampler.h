@@ -16,6 +16,10 @@ namespace mambit {
 /// The first of the highest logits. Throws Error on a NaN.
 int32_t argmax(const float *logits, size_t count);
 
+/// Throws Error if the best logit, of this token, is not finite: then none can
+/// be chosen.
+void checkBest(int32_t token, float logit);
+
 struct SamplerOptions {
   float temperature = 0; // 0: greedy
   uint32_t topK = 0;     // 0: all

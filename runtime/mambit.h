@@ -270,6 +270,38 @@ MAMBIT_API mambit_status mambit_decode(mambit_session *const *sessions,
                                        size_t sequences, const int32_t *tokens,
                                        float *logits, size_t logits_capacity);
 
+/* Sequences that are decoded for several steps, each taking in the likeliest
+ * token of the step before. */
+typedef struct mambit_greedy_batch {
+  size_t size;                     /* sizeof(mambit_greedy_batch) */
+  mambit_session *const *sessions; /* `sequences` different sessions of one
+                                    * model */
+  size_t sequences;
+  const int32_t *tokens; /* the token that each takes in first */
+  size_t steps;
+  int32_t *chosen; /* sequences * steps: chosen[i * steps + j] is sequence
+                    * i's token after its step j, which it takes in in
+                    * step j + 1; so the last is not taken in */
+  size_t chosen_capacity; /* tokens that fit there */
+  mambit_cancel *cancel;  /* both as in mambit_batch, looked at before steps */
+  int (*poll)(void *context);
+  void *context;
+} mambit_greedy_batch;
+
+/* The tokens of mambit_decode and mambit_sampler_sample at temperature 0, step
+ * by step, and the same states. If the artifact's code finds the likeliest
+ * token by itself, the device hands it on from step to step, without waiting
+ * for the host; else the host looks for it.
+ *
+ * The steps of a call cannot be taken back: to end exactly at some token, fork
+ * a session before the call and let the fork take in what is wanted.
+ *
+ * After MAMBIT_CANCELLED every session stands after its finished steps, as
+ * mambit_session_position tells, and their tokens are in `chosen`. A logit that
+ * the sampler refuses is MAMBIT_INTERNAL_ERROR, and leaves the sessions in
+ * MAMBIT_INVALID_STATE. */
+MAMBIT_API mambit_status mambit_greedy(const mambit_greedy_batch *batch);
+
 /*===----------------------------------------------------------------------===
  * Sampling
  *===----------------------------------------------------------------------===*/

@@ -31,6 +31,27 @@ struct PhaseTime {
   double seconds;
 };
 
+/// Runs of a program that go on from each other: before each run but the first,
+/// `bytes` bytes of an output are copied to an input; after each, parts of
+/// outputs are kept. All by their offsets in the arena.
+struct Chain {
+  struct Part {
+    uint64_t offset, bytes;
+  };
+
+  size_t steps;
+  uint64_t output, input, bytes;
+  std::vector<Part> kept;
+
+  /// Bytes of what is kept of a run, part after part.
+  uint64_t keptBytes() const {
+    uint64_t sum = 0;
+    for (const Part &part : kept)
+      sum += part.bytes;
+    return sum;
+  }
+};
+
 /// One kind of device of an artifact, ready to run: code loaded, weights in
 /// reach, an arena, which all programs share, and a pool of state slots. Made
 /// by a function of each kind, which throws. A device is used by one thread at
@@ -53,14 +74,22 @@ public:
   virtual void copyOut(size_t program, uint64_t offset, void *data,
                        uint64_t size) = 0;
 
-  /// Runs the commands of a program. `stop` is asked between commands, by the
-  /// calling thread, where they are handed out one by one; once it says yes,
-  /// the rest is not run and the result is false. If `times` is given, the time
-  /// of every phase is appended. Throws if the device fails; then the states of
-  /// the run's slots are lost.
+  /// Runs the commands of a program. `outputs` are the offsets of those that
+  /// will be copied out; others need not come to the host. `stop` is asked
+  /// between commands, by the calling thread, where they are handed out one by
+  /// one; once it says yes, the rest is not run and the result is false. If
+  /// `times` is given, the time of every phase is appended. Throws if the
+  /// device fails; then the states of the run's slots are lost.
   virtual bool run(size_t program, const Extents &extents,
+                   const std::vector<uint64_t> &outputs,
                    const std::function<bool()> &stop,
                    std::vector<PhaseTime> *times) = 0;
+
+  /// Runs a chain and puts what is kept into `kept`, run after run. `stop` is
+  /// asked before each run. Returns how many were run, each as a whole.
+  virtual size_t runChain(size_t program, const Extents &extents,
+                          const Chain &chain, const std::function<bool()> &stop,
+                          void *kept) = 0;
 
   // For who looks for an error: a run command by command, in order, each done
   // on return, and any bytes of the arena.

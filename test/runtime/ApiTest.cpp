@@ -793,10 +793,6 @@ TEST(Forward, RefusesBadCallsAndLeavesSessionsAlone) {
       std::equal(expected.end() - kVocab, expected.end(), logits.begin()));
 }
 
-//===----------------------------------------------------------------------===//
-// Cancellation
-//===----------------------------------------------------------------------===//
-
 struct StopAt {
   int calls, stopAt;
 };
@@ -805,6 +801,159 @@ int pollStopAt(void *context) {
   auto &stop = *static_cast<StopAt *>(context);
   return stop.calls++ == stop.stopAt;
 }
+
+//===----------------------------------------------------------------------===//
+// Greedy decoding
+//===----------------------------------------------------------------------===//
+
+ModelHandle openGreedyToy(bool best) {
+  ToyOptions options = toyOptions();
+  options.best = best;
+  return openModel(TemporaryArtifact(options).path);
+}
+
+mambit_greedy_batch greedyBatch(const std::vector<mambit_session *> &sessions,
+                                const std::vector<int32_t> &tokens,
+                                size_t steps, std::vector<int32_t> &chosen) {
+  chosen.assign(sessions.size() * steps, -1);
+  mambit_greedy_batch batch = MAMBIT_INIT(mambit_greedy_batch);
+  batch.sessions = sessions.data();
+  batch.sequences = sessions.size();
+  batch.tokens = tokens.data();
+  batch.steps = steps;
+  batch.chosen = chosen.data();
+  batch.chosen_capacity = chosen.size();
+  return batch;
+}
+
+/// The tokens that follow, each decoded and its successor looked for.
+std::vector<int32_t> stepByStep(ToyReference &reference, int32_t token,
+                                size_t steps) {
+  std::vector<int32_t> chosen;
+  for (size_t i = 0; i < steps; ++i) {
+    std::vector<float> row = reference.push(token, /*decode=*/true);
+    token = std::max_element(row.begin(), row.end()) - row.begin();
+    chosen.push_back(token);
+  }
+  return chosen;
+}
+
+TEST(Greedy, EqualsSteps) {
+  // With and without code that looks for the best; more sequences than a run
+  // takes, and calls shorter and longer than what goes without the host.
+  for (bool best : {false, true}) {
+    ModelHandle model = openGreedyToy(best);
+    std::vector<SessionHandle> owners;
+    std::vector<mambit_session *> sessions;
+    std::vector<ToyReference> references(6, ToyReference(kVocab));
+    for (size_t i = 0; i < references.size(); ++i) {
+      owners.push_back(createSession(model));
+      sessions.push_back(owners.back().get());
+    }
+    std::vector<int32_t> tokens = randomTokens(sessions.size(), 11), chosen;
+    size_t position = 0;
+    for (size_t steps : {1, 5, 70}) {
+      mambit_greedy_batch batch = greedyBatch(sessions, tokens, steps, chosen);
+      ASSERT_EQ(mambit_greedy(&batch), MAMBIT_OK) << mambit_last_error();
+      position += steps;
+      for (size_t i = 0; i < sessions.size(); ++i) {
+        std::vector<int32_t> expected =
+            stepByStep(references[i], tokens[i], steps);
+        EXPECT_EQ(std::vector<int32_t>(chosen.begin() + i * steps,
+                                       chosen.begin() + (i + 1) * steps),
+                  expected)
+            << best << " session " << i;
+        EXPECT_EQ(positionOf(owners[i]), position);
+        tokens[i] = expected.back();
+      }
+    }
+  }
+}
+
+TEST(Greedy, AForkEndsWhereItIsWanted) {
+  ModelHandle model = openGreedyToy(true);
+  SessionHandle session = createSession(model);
+  mambit_session *copy = nullptr;
+  ASSERT_EQ(mambit_session_fork(session.get(), &copy), MAMBIT_OK);
+  SessionHandle fork(copy);
+  std::vector<int32_t> tokens{3}, chosen;
+  std::vector<mambit_session *> sessions{session.get()};
+  mambit_greedy_batch batch = greedyBatch(sessions, tokens, 9, chosen);
+  ASSERT_EQ(mambit_greedy(&batch), MAMBIT_OK);
+  // As if it had been stopped after the fourth.
+  ToyReference reference(kVocab);
+  std::vector<int32_t> taken{3, chosen[0], chosen[1], chosen[2]};
+  for (int32_t token : taken) {
+    std::vector<float> logits(kVocab);
+    ASSERT_EQ(mambit_decode(&copy, 1, &token, logits.data(), kVocab),
+              MAMBIT_OK);
+    EXPECT_EQ(logits, reference.push(token, /*decode=*/true));
+  }
+}
+
+TEST(Greedy, CancelledBetweenSteps) {
+  for (bool best : {false, true})
+    for (int stopAt : {0, 1, 6, 40}) {
+      ModelHandle model = openGreedyToy(best);
+      SessionHandle session = createSession(model);
+      std::vector<mambit_session *> sessions{session.get()};
+      std::vector<int32_t> tokens{5}, chosen;
+      mambit_greedy_batch batch = greedyBatch(sessions, tokens, 50, chosen);
+      StopAt stop{0, stopAt};
+      batch.poll = pollStopAt;
+      batch.context = &stop;
+      EXPECT_EQ(mambit_greedy(&batch), MAMBIT_CANCELLED);
+      EXPECT_EQ(positionOf(session), uint64_t(stopAt));
+      ToyReference reference(kVocab);
+      std::vector<int32_t> expected = stepByStep(reference, 5, stopAt);
+      expected.resize(50, -1);
+      EXPECT_EQ(chosen, expected);
+    }
+}
+
+TEST(Greedy, RefusesALogitThatIsNoNumber) {
+  for (bool best : {false, true}) {
+    ToyOptions options = toyOptions();
+    options.image = toyFile("toy-nan.so"); // with BIAS NaN
+    options.best = best;
+    ModelHandle model = openModel(TemporaryArtifact(options).path);
+    SessionHandle session = createSession(model);
+    std::vector<mambit_session *> sessions{session.get()};
+    std::vector<int32_t> tokens{0}, chosen;
+    mambit_greedy_batch batch = greedyBatch(sessions, tokens, 3, chosen);
+    EXPECT_EQ(mambit_greedy(&batch), MAMBIT_INTERNAL_ERROR);
+    EXPECT_TRUE(lastErrorHas("the logit of token 0 is not a number"));
+    uint64_t position;
+    EXPECT_EQ(mambit_session_position(session.get(), &position),
+              MAMBIT_INVALID_STATE);
+  }
+}
+
+TEST(Greedy, RefusesBadCalls) {
+  ModelHandle model = openGreedyToy(true);
+  SessionHandle session = createSession(model);
+  std::vector<mambit_session *> sessions{session.get()};
+  std::vector<int32_t> tokens{0}, chosen;
+  auto refused = [&](auto change, const char *message) {
+    mambit_greedy_batch batch = greedyBatch(sessions, tokens, 4, chosen);
+    change(batch);
+    EXPECT_EQ(mambit_greedy(&batch), MAMBIT_INVALID_ARGUMENT);
+    EXPECT_TRUE(lastErrorHas(message)) << mambit_last_error();
+    EXPECT_EQ(positionOf(session), 0u);
+  };
+  refused([](auto &batch) { batch.sequences = 0; }, "no sequences");
+  refused([](auto &batch) { batch.tokens = nullptr; }, "'tokens' is null");
+  refused([](auto &batch) { batch.steps = 0; }, "no steps");
+  refused([](auto &batch) { batch.chosen = nullptr; }, "'chosen' is null");
+  refused([](auto &batch) { batch.chosen_capacity = 3; },
+          "'chosen' has room for 3 tokens, 1 times 4 are chosen");
+  tokens[0] = kVocab;
+  refused([](auto &) {}, "token 0 is 7, the vocabulary has 7");
+}
+
+//===----------------------------------------------------------------------===//
+// Cancellation
+//===----------------------------------------------------------------------===//
 
 TEST(Cancel, LeavesABoundaryOrAnInvalidSession) {
   ModelHandle model = openToy();

@@ -104,7 +104,8 @@ std::unique_ptr<CommandT> command(uint32_t kernel, Args... args) {
 
 std::unique_ptr<ProgramT> makeProgram(const char *name, uint64_t tokens,
                                       uint64_t sequences, uint64_t rows,
-                                      uint32_t head, unsigned vocab) {
+                                      uint32_t head, unsigned vocab,
+                                      bool best) {
   auto program = std::make_unique<ProgramT>();
   program->name = name;
   program->max_tokens = tokens;
@@ -142,11 +143,22 @@ std::unique_ptr<ProgramT> makeProgram(const char *name, uint64_t tokens,
               arg(ArgKind::state, 1), arena(h), arena(scratch)));
   program->commands.push_back(
       command(head, arena(h), arena(wanted), arena(logits)));
+  if (best) {
+    Buffer value = place(rows * 4), token = place(rows * 4);
+    program->outputs.push_back(port("values", DType::f32, Dim::rows, {1}, 0, 4,
+                                    value.offset, value.size));
+    program->outputs.push_back(port("tokens", DType::i32, Dim::rows, {1}, 0, 4,
+                                    token.offset, token.size));
+    program->commands.push_back(command(4, arena(logits), arena(value),
+                                        arena(token),
+                                        arena({offsets.offset, rows * 4})));
+  }
   return program;
 }
 
 /// The tables of a device, without targets: the same for all kinds.
-std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab) {
+std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab,
+                                    bool best) {
   auto device = std::make_unique<DeviceT>();
   device->kind = kind;
   device->slot_bytes = 128;
@@ -179,16 +191,24 @@ std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab) {
                param("rows", Access::read, DType::i32, Dim::rows, {}, 0, 4),
                param("logits", Access::write, DType::f32, Dim::rows, {vocab}, 0,
                      vocab * 4)));
+  if (best)
+    device->kernels.push_back(kernel(
+        "best",
+        param("logits", Access::read, DType::f32, Dim::rows, {vocab}, 0,
+              vocab * 4),
+        param("values", Access::write, DType::f32, Dim::rows, {1}, 0, 4),
+        param("tokens", Access::write, DType::i32, Dim::rows, {1}, 0, 4),
+        param("junk", Access::read_write, DType::i32, Dim::rows, {}, 0, 4)));
   device->programs.push_back(makeProgram("prefill", kToyPrefillTokens,
                                          kToyPrefillSequences,
-                                         kToyPrefillTokens, 2, vocab));
+                                         kToyPrefillTokens, 2, vocab, best));
   device->programs.push_back(makeProgram("decode", kToyDecodeSequences,
                                          kToyDecodeSequences,
-                                         kToyDecodeSequences, 3, vocab));
+                                         kToyDecodeSequences, 3, vocab, best));
   return device;
 }
 
-std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab) {
+std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab, bool best) {
   std::vector<std::unique_ptr<KernelCodeT>> kernels;
   kernels.push_back(code(phase("embed", term(Dim::tokens, 0, 3))));
   kernels.push_back(code(phase("scan_0", term(Dim::tokens, 0, 1)),
@@ -196,6 +216,8 @@ std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab) {
   for (const char *name : {"head", "head_decode"})
     kernels.push_back(
         code(phase(name, term(Dim::rows, 0, 1), term(Dim::none, vocab, 1))));
+  if (best)
+    kernels.push_back(code(phase("best", term(Dim::rows, 0, 1))));
   return kernels;
 }
 
@@ -243,7 +265,7 @@ Draft test::makeToy(const ToyOptions &options) {
         draft.addSection("tokenizer", readBytes(options.tokenizer));
   }
 
-  auto device = makeDevice("cpu", options.vocab);
+  auto device = makeDevice("cpu", options.vocab, options.best);
   for (const ToyTarget &wanted : options.targets) {
     auto target = std::make_unique<TargetT>();
     target->name = wanted.name;
@@ -255,14 +277,14 @@ Draft test::makeToy(const ToyOptions &options) {
     image->section = draft.addSection("code/cpu/" + wanted.name + ".elf",
                                       readBytes(options.image));
     target->images.push_back(std::move(image));
-    target->kernels = makeCode(options.vocab);
+    target->kernels = makeCode(options.vocab, options.best);
     device->targets.push_back(std::move(target));
   }
   index.devices.push_back(std::move(device));
 
   if (options.cudaTargets.empty())
     return draft;
-  device = makeDevice("cuda", options.vocab);
+  device = makeDevice("cuda", options.vocab, /*best=*/false);
   for (const ToyCudaTarget &wanted : options.cudaTargets) {
     auto target = std::make_unique<TargetT>();
     target->name = wanted.chip;
@@ -280,7 +302,7 @@ Draft test::makeToy(const ToyOptions &options) {
     };
     addImage(ImageKind::cubin, wanted.cubin);
     addImage(ImageKind::ptx, wanted.ptx);
-    target->kernels = makeCode(options.vocab);
+    target->kernels = makeCode(options.vocab, /*best=*/false);
     for (auto &kernel : target->kernels)
       for (auto &phase : kernel->phases) {
         phase->resources = std::make_unique<ResourcesT>();

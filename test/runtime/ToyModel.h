@@ -35,6 +35,7 @@ struct ToyOptions {
   std::vector<ToyTarget> targets = {{"baseline", "x86_64-unknown-linux", {}}};
   std::vector<ToyCudaTarget> cudaTargets; // none: no device cuda
   bool skeleton = false;
+  bool best = false; // programs find the best logit of a row; for CPUs alone
 };
 
 constexpr unsigned kToyPrefillTokens = 8, kToyPrefillSequences = 3,

@@ -33,6 +33,7 @@ private:
   Measurement measure(bool decode, uint64_t sequences, uint64_t length);
   Batch makeBatch(uint64_t sequences, uint64_t length);
   void step(Batch &batch);
+  double timeGreedy(const Batch &batch);
   Traffic countTraffic(const Batch &batch) const;
   std::vector<KernelTime> timeKernels(Batch &batch);
   const artifact::Program &program(const std::string &name) const;
@@ -138,8 +139,29 @@ Measurement Bench::measure(bool decode, uint64_t sequences, uint64_t length) {
   result.steps = times.size();
   result.seconds = times[times.size() / 2];
   result.best = times.front();
+  if (decode)
+    result.greedySeconds = timeGreedy(batch);
   result.kernels = timeKernels(batch);
   return result;
+}
+
+/// Seconds of a step, the median of several calls of some steps.
+double Bench::timeGreedy(const Batch &batch) {
+  constexpr size_t kSteps = 16, kLeastCalls = 3;
+  std::vector<int32_t> chosen(batch.sessions.size() * kSteps);
+  GreedyBatch greedy{batch.sessions, batch.tokens, kSteps, chosen.data(),
+                     batch.stop};
+  std::vector<double> times;
+  Clock::time_point start = Clock::now();
+  model->decodeGreedily(greedy); // what is done once
+  while (times.size() < kLeastCalls ||
+         secondsSince(start) < options.seconds / 4) {
+    Clock::time_point begin = Clock::now();
+    model->decodeGreedily(greedy);
+    times.push_back(secondsSince(begin) / kSteps);
+  }
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
 }
 
 const artifact::Program &Bench::program(const std::string &name) const {

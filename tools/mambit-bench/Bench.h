@@ -38,6 +38,9 @@ struct Measurement {
   double seconds, best; // of a step: median and least, logits on the host
   Traffic traffic;
   std::optional<double> joules; // of a step
+  /// Of decoding: a step of greedy decoding, mambit_greedy's, in which the
+  /// logits stay on the device if its code finds the likeliest token.
+  std::optional<double> greedySeconds;
   std::vector<KernelTime> kernels;
 };
 

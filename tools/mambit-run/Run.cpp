@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <unistd.h>
 
 using namespace mambit;
@@ -21,6 +22,10 @@ using namespace mambit::tools;
 namespace {
 
 constexpr uint64_t kDefaultCount = 128;
+// Tokens that the device may choose before they are printed: what it makes in
+// the time after which a pause is seen.
+constexpr uint64_t kMostAhead = 16;
+constexpr double kSecondsAhead = 0.05;
 
 class Stopwatch {
 public:
@@ -75,7 +80,11 @@ private:
   void readPrompt();
   void runPrompt();
   void generate(Output &output);
+  float getTemperature() const;
   Sampler createSampler() const;
+  bool isGreedy() const;
+  void runAhead(int32_t token, uint64_t steps);
+  void settle(std::optional<int32_t> token);
 
   /// Runs tokens; `logits` then holds the rows that are wanted.
   void forward(const int32_t *tokens, size_t size, mambit_logits which) {
@@ -105,6 +114,12 @@ private:
   Session session;
   InterruptGuard interrupt;
   std::vector<float> logits; // after the last token, between calls
+  // Of greedy decoding: tokens that are chosen but not yet accepted, all of
+  // which but the last the session has taken in; and, if the state is to be
+  // saved, the session before the call that chose them, and its history.
+  std::deque<int32_t> ahead;
+  Session before;
+  size_t historyBefore = 0;
   Totals totals;
 };
 
@@ -217,11 +232,15 @@ void Runner::runPrompt() {
   totals.promptSeconds = time.seconds();
 }
 
-Sampler Runner::createSampler() const {
-  auto sampling = MAMBIT_INIT(mambit_sampler_options);
+float Runner::getTemperature() const {
   bool random =
       options.topK || options.topP != 0 || options.minP != 0 || options.seed;
-  sampling.temperature = options.temperature.value_or(random ? 1 : 0);
+  return options.temperature.value_or(random ? 1 : 0);
+}
+
+Sampler Runner::createSampler() const {
+  auto sampling = MAMBIT_INIT(mambit_sampler_options);
+  sampling.temperature = getTemperature();
   sampling.top_k = options.topK;
   sampling.top_p = options.topP;
   sampling.seed = options.seed.value_or(0);
@@ -238,20 +257,76 @@ Sampler Runner::createSampler() const {
   return sampler;
 }
 
+/// Whether the likeliest token is taken, whatever was before.
+bool Runner::isGreedy() const {
+  return getTemperature() == 0 &&
+         (options.repeatPenalty == 1 || options.repeatLast == 0);
+}
+
+/// Takes in a token and, one after the other, the likeliest that follow.
+void Runner::runAhead(int32_t token, uint64_t steps) {
+  if (!options.stateFile.empty()) {
+    mambit_session *fork;
+    check(mambit_session_fork(session.get(), &fork));
+    before.reset(fork);
+    historyBefore = history.size();
+  }
+  mambit_session *sequence = session.get();
+  std::vector<int32_t> chosen(steps);
+  auto batch = MAMBIT_INIT(mambit_greedy_batch);
+  batch.sessions = &sequence;
+  batch.sequences = 1;
+  batch.tokens = &token;
+  batch.steps = steps;
+  batch.chosen = chosen.data();
+  batch.chosen_capacity = steps;
+  batch.cancel = interrupt.flag();
+  mambit_status status = mambit_greedy(&batch);
+  if (status == MAMBIT_CANCELLED)
+    throw Interrupted();
+  check(status);
+  ahead.assign(chosen.begin(), chosen.end());
+  history.push_back(token);
+}
+
+/// At the end, if the state is to be saved: has the session take in what was
+/// accepted, `token` as the last if it did not, with the logits after it.
+void Runner::settle(std::optional<int32_t> token) {
+  if (options.stateFile.empty())
+    return;
+  std::vector<int32_t> tokens;
+  if (before && !(ahead.empty() && token)) {
+    session = std::move(before);
+    tokens.assign(history.begin() + historyBefore, history.end());
+    history.resize(historyBefore);
+  }
+  if (token)
+    tokens.push_back(*token);
+  for (size_t i = 0; i < tokens.size(); ++i)
+    forward(&tokens[i], 1,
+            i + 1 == tokens.size() ? MAMBIT_LOGITS_LAST : MAMBIT_LOGITS_NONE);
+}
+
 void Runner::generate(Output &output) {
   Sampler sampler = createSampler();
   int32_t eos =
       options.ignoreEos || options.greedyIds ? -1 : model.info().eos_id;
-  bool saving = !options.stateFile.empty();
+  const bool greedy = isGreedy();
+  double secondsOfToken = kSecondsAhead; // to take one in, as the last was
   totals.reason = "length";
   Stopwatch time;
   for (uint64_t i = 0; i < count; ++i) {
     int32_t token;
-    check(mambit_sampler_sample(sampler.get(), logits.data(), logits.size(),
-                                &token));
+    if (ahead.empty()) {
+      check(mambit_sampler_sample(sampler.get(), logits.data(), logits.size(),
+                                  &token));
+    } else {
+      token = ahead.front();
+      ahead.pop_front();
+    }
     if (token == eos) {
       totals.reason = "eos";
-      return;
+      return settle(std::nullopt);
     }
     check(mambit_sampler_accept(sampler.get(), &token, 1));
     bool stopped = !output.token(token);
@@ -260,13 +335,25 @@ void Runner::generate(Output &output) {
       totals.promptSeconds += time.seconds();
     else
       totals.seconds = time.seconds();
-    bool last = stopped || i + 1 == count;
-    if (!last || saving)
-      forward(&token, 1, MAMBIT_LOGITS_LAST);
     if (stopped)
       totals.reason = "stop";
-    if (last)
-      return;
+    if (stopped || i + 1 == count)
+      return settle(token);
+    if (!ahead.empty()) { // the session has it
+      history.push_back(token);
+      continue;
+    }
+    uint64_t steps =
+        std::min({kMostAhead, count - i - 1,
+                  uint64_t(kSecondsAhead / std::max(secondsOfToken, 1e-6))});
+    Stopwatch taking;
+    if (greedy && steps > 1) {
+      runAhead(token, steps);
+    } else {
+      steps = 1;
+      forward(&token, 1, MAMBIT_LOGITS_LAST);
+    }
+    secondsOfToken = taking.seconds() / double(steps);
   }
 }
 

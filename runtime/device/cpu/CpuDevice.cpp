@@ -124,6 +124,10 @@ struct Command {
   std::vector<void *> buffers;
 };
 
+struct Range {
+  uint64_t offset, size;
+};
+
 class CpuDevice final : public Device {
 public:
   CpuDevice(const artifact::Artifact &artifact, const artifact::Device &device,
@@ -135,6 +139,9 @@ public:
     for (const artifact::KernelCode *kernel : *chosen.kernels())
       kernels.push_back(resolve(*kernel));
     for (const artifact::Program *program : *device.programs()) {
+      std::vector<Range> &places = inputs.emplace_back();
+      for (const artifact::Port *input : *program->inputs())
+        places.push_back({input->offset(), input->size()});
       std::vector<Command> &commands = programs.emplace_back();
       for (const artifact::Command *command : *program->commands())
         commands.push_back(resolve(*command, artifact, device));
@@ -154,8 +161,11 @@ public:
   }
 
   bool run(size_t program, const Extents &extents,
+           const std::vector<uint64_t> &outputs,
            const std::function<bool()> &stop,
            std::vector<PhaseTime> *times) override;
+  size_t runChain(size_t program, const Extents &extents, const Chain &chain,
+                  const std::function<bool()> &stop, void *kept) override;
 
   void runCommand(size_t program, size_t command,
                   const Extents &extents) override;
@@ -245,6 +255,7 @@ private:
   ThreadPool pool;
   std::vector<std::vector<Phase>> kernels;
   std::vector<std::vector<Command>> programs;
+  std::vector<std::vector<Range>> inputs; // of the programs, in the arena
 };
 
 } // namespace
@@ -256,6 +267,7 @@ static double secondsSince(Clock::time_point start) {
 }
 
 bool CpuDevice::run(size_t program, const Extents &extents,
+                    const std::vector<uint64_t> &,
                     const std::function<bool()> &stop,
                     std::vector<PhaseTime> *times) {
   const std::vector<Command> &commands = programs[program];
@@ -290,6 +302,36 @@ bool CpuDevice::run(size_t program, const Extents &extents,
     }
   });
   return end == commands.size();
+}
+
+size_t CpuDevice::runChain(size_t program, const Extents &extents,
+                           const Chain &chain,
+                           const std::function<bool()> &stop, void *kept) {
+  // The places of inputs are used again in a run.
+  std::vector<char> given;
+  for (const Range &input : inputs[program])
+    given.insert(given.end(), arena.data() + input.offset,
+                 arena.data() + input.offset + input.size);
+  char *to = static_cast<char *>(kept);
+  for (size_t step = 0; step < chain.steps; ++step) {
+    if (stop())
+      return step;
+    if (step != 0) {
+      const char *from = given.data();
+      for (const Range &input : inputs[program]) {
+        memcpy(arena.data() + input.offset, from, input.size);
+        from += input.size;
+      }
+      memcpy(arena.data() + chain.input, arena.data() + chain.output,
+             chain.bytes);
+    }
+    run(program, extents, {}, [] { return false; }, nullptr);
+    for (const Chain::Part &part : chain.kept) {
+      memcpy(to, arena.data() + part.offset, part.bytes);
+      to += part.bytes;
+    }
+  }
+  return chain.steps;
 }
 
 void CpuDevice::runCommand(size_t program, size_t number,

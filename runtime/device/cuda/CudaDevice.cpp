@@ -7,7 +7,9 @@
 // each phase and copies the outputs back; it returns when all is done. Where
 // every sequence has one token, as in decoding, the run of given extents is
 // captured as a graph the first time and replayed from then on: nothing in it
-// changes but the contents of the pinned memory.
+// changes but the contents of the pinned memory. In a chain of runs a graph
+// ends in copying an output to where the inputs of the next run come from, and
+// the host waits for the last run alone.
 //
 // Where the code's target has dependent launch, a kernel that follows a kernel
 // may start before that one has ended. This is safe because every thread of
@@ -110,8 +112,11 @@ public:
   void copyOut(size_t program, uint64_t offset, void *data,
                uint64_t size) override;
   bool run(size_t program, const Extents &extents,
+           const std::vector<uint64_t> &outputs,
            const std::function<bool()> &stop,
            std::vector<PhaseTime> *times) override;
+  size_t runChain(size_t program, const Extents &extents, const Chain &chain,
+                  const std::function<bool()> &stop, void *kept) override;
   void runCommand(size_t program, size_t command,
                   const Extents &extents) override;
   void readArena(uint64_t offset, void *data, uint64_t size) override;
@@ -158,7 +163,8 @@ private:
   void forEachPiece(uint64_t size, const Visit &visit);
   void copyFrom(Pointer source, void *data, uint64_t size, const char *what);
   void copyInputs(const Program &program);
-  void copyOutputs(const Program &program, const Extents &extents);
+  void copyOutputs(const Program &program, const Extents &extents,
+                   const std::vector<uint64_t> &outputs);
   /// `early`: it may start before the kernel ahead has ended.
   void launch(const Program &program, size_t command, const Phase &phase,
               int64_t tiles, bool early);
@@ -168,12 +174,20 @@ private:
                     const Visit &visit);
   /// Puts copies and launches in the stream; false if stopped.
   bool enqueue(const Program &program, const Extents &extents,
+               const std::vector<uint64_t> &outputs,
                const std::function<bool()> &stop);
+  void setDims(const Extents &extents);
   /// What `body` puts in the stream, as a graph.
   template <typename Body>
   void capture(OwnedGraphExec &graph, const Body &body);
-  GraphExec graphOf(size_t program, const Extents &extents);
+  /// What `body` puts in the stream for a decoding run, as a graph that is
+  /// kept; null if there is none. `what` tells graphs of the same extents
+  /// apart.
+  template <typename Body>
+  GraphExec graphOf(size_t program, const Extents &extents,
+                    const std::vector<uint64_t> &what, const Body &body);
   void runTimed(size_t program, const Extents &extents,
+                const std::vector<uint64_t> &outputs,
                 std::vector<PhaseTime> &times);
   void finish(const Program &program, const Extents &extents);
   std::string where(const Program &program, size_t command,
@@ -197,7 +211,9 @@ private:
   std::optional<PinnedMemory> staging;
   std::optional<PinnedMemory> piece; // of large copies, made when needed
   int64_t dims[3] = {};              // of the run, where launches read them
-  using GraphKey = std::array<int64_t, 4>;
+  std::optional<PinnedMemory> chainMemory; // of what chains keep
+  uint64_t chainBytes = 0;
+  using GraphKey = std::pair<std::array<int64_t, 4>, std::vector<uint64_t>>;
   std::map<GraphKey, OwnedGraphExec> graphs;
   // To find the kernel that fails: the driver reports a failure at the next
   // wait, so this waits after every launch.
@@ -516,9 +532,12 @@ void CudaDevice::copyInputs(const Program &program) {
               "copying the inputs of program '", program.name, "'");
 }
 
-void CudaDevice::copyOutputs(const Program &program, const Extents &extents) {
+void CudaDevice::copyOutputs(const Program &program, const Extents &extents,
+                             const std::vector<uint64_t> &outputs) {
   for (const StagedPort &port : program.outputs)
-    if (uint64_t bytes = port.bytes(extents))
+    if (uint64_t bytes = port.bytes(extents);
+        bytes != 0 &&
+        std::find(outputs.begin(), outputs.end(), port.arena) != outputs.end())
       api.check(api.copyToHost(staging->data() + port.staging,
                                arena.address() + port.arena, bytes,
                                stream.get()),
@@ -563,6 +582,7 @@ void CudaDevice::forEachPhase(const Program &program, const Extents &extents,
 }
 
 bool CudaDevice::enqueue(const Program &program, const Extents &extents,
+                         const std::vector<uint64_t> &outputs,
                          const std::function<bool()> &stop) {
   copyInputs(program);
   bool stopped = false, first = true;
@@ -580,8 +600,14 @@ bool CudaDevice::enqueue(const Program &program, const Extents &extents,
         return true;
       });
   if (!stopped)
-    copyOutputs(program, extents);
+    copyOutputs(program, extents, outputs);
   return !stopped;
+}
+
+void CudaDevice::setDims(const Extents &extents) {
+  dims[0] = extents.tokens;
+  dims[1] = extents.sequences;
+  dims[2] = extents.rows;
 }
 
 template <typename Body>
@@ -601,9 +627,15 @@ void CudaDevice::capture(OwnedGraphExec &graph, const Body &body) {
             "instantiating a graph");
 }
 
-GraphExec CudaDevice::graphOf(size_t program, const Extents &extents) {
-  GraphKey key{int64_t(program), extents.tokens, extents.sequences,
-               extents.rows};
+template <typename Body>
+GraphExec CudaDevice::graphOf(size_t program, const Extents &extents,
+                              const std::vector<uint64_t> &what,
+                              const Body &body) {
+  if (extents.tokens != extents.sequences || synchronous)
+    return nullptr;
+  GraphKey key{
+      {int64_t(program), extents.tokens, extents.sequences, extents.rows},
+      what};
   auto found = graphs.find(key);
   if (found != graphs.end())
     return found->second.get();
@@ -611,7 +643,7 @@ GraphExec CudaDevice::graphOf(size_t program, const Extents &extents) {
     return nullptr;
   OwnedGraphExec &graph = graphs.try_emplace(key, api).first->second;
   try {
-    capture(graph, [&] { enqueue(programs[program], extents, {}); });
+    capture(graph, body);
   } catch (...) {
     graphs.erase(key);
     throw;
@@ -623,42 +655,91 @@ void CudaDevice::runCommand(size_t number, size_t command,
                             const Extents &extents) {
   Gpu::Use use(gpu);
   const Program &program = programs[number];
-  dims[0] = extents.tokens;
-  dims[1] = extents.sequences;
-  dims[2] = extents.rows;
+  setDims(extents);
   if (command == 0)
     copyInputs(program);
   for (const Phase &phase : program.commands[command].kernel->phases)
     if (int64_t tiles = phase.grid.tiles(extents))
       launch(program, command, phase, tiles, /*early=*/false);
-  if (command + 1 == program.commands.size())
-    copyOutputs(program, extents);
+  if (command + 1 == program.commands.size()) {
+    std::vector<uint64_t> all;
+    for (const StagedPort &port : program.outputs)
+      all.push_back(port.arena);
+    copyOutputs(program, extents, all);
+  }
   finish(program, extents);
 }
 
 bool CudaDevice::run(size_t number, const Extents &extents,
+                     const std::vector<uint64_t> &outputs,
                      const std::function<bool()> &stop,
                      std::vector<PhaseTime> *times) {
   Gpu::Use use(gpu);
   const Program &program = programs[number];
-  dims[0] = extents.tokens;
-  dims[1] = extents.sequences;
-  dims[2] = extents.rows;
+  setDims(extents);
   if (times) {
-    runTimed(number, extents, *times);
+    runTimed(number, extents, outputs, *times);
     return true;
   }
   bool completed = true;
-  GraphExec graph = nullptr;
-  if (extents.tokens == extents.sequences && !synchronous)
-    graph = graphOf(number, extents);
-  if (graph)
+  if (GraphExec graph = graphOf(number, extents, outputs, [&] {
+        enqueue(program, extents, outputs, {});
+      }))
     api.check(api.graphLaunch(graph, stream.get()), "launching program '",
               program.name, "'");
   else
-    completed = enqueue(program, extents, stop);
+    completed = enqueue(program, extents, outputs, stop);
   finish(program, extents);
   return completed;
+}
+
+size_t CudaDevice::runChain(size_t number, const Extents &extents,
+                            const Chain &chain,
+                            const std::function<bool()> &stop, void *kept) {
+  Gpu::Use use(gpu);
+  const Program &program = programs[number];
+  setDims(extents);
+  uint64_t bytes = chain.keptBytes() * chain.steps;
+  if (bytes > chainBytes) {
+    chainMemory.reset();
+    chainBytes = 0;
+    chainMemory.emplace(api, bytes, "the outputs of a chain of runs");
+    chainBytes = bytes;
+  }
+  // What is handed on goes to where the next run's inputs come from, for the
+  // places of inputs in the arena are used again in a run.
+  auto input = std::find_if(
+      program.inputs.begin(), program.inputs.end(),
+      [&](const StagedPort &port) { return port.arena == chain.input; });
+  if (input == program.inputs.end())
+    fail("program '", program.name, "' has no input at ", chain.input);
+  auto step = [&] {
+    enqueue(program, extents, {}, {});
+    api.check(api.copyToHost(staging->data() + input->staging,
+                             arena.address() + chain.output, chain.bytes,
+                             stream.get()),
+              "handing on the outputs of program '", program.name, "'");
+  };
+  GraphExec graph =
+      graphOf(number, extents, {chain.output, chain.input, chain.bytes}, step);
+  char *to = chainMemory->data();
+  size_t done = 0;
+  for (; done < chain.steps && !stop(); ++done) {
+    if (graph)
+      api.check(api.graphLaunch(graph, stream.get()), "launching program '",
+                program.name, "'");
+    else
+      step();
+    for (const Chain::Part &part : chain.kept) {
+      api.check(api.copyToHost(to, arena.address() + part.offset, part.bytes,
+                               stream.get()),
+                "copying the outputs of program '", program.name, "'");
+      to += part.bytes;
+    }
+  }
+  finish(program, extents);
+  memcpy(kept, chainMemory->data(), chain.keptBytes() * done);
+  return done;
 }
 
 void CudaDevice::finish(const Program &program, const Extents &extents) {
@@ -669,6 +750,7 @@ void CudaDevice::finish(const Program &program, const Extents &extents) {
 }
 
 void CudaDevice::runTimed(size_t number, const Extents &extents,
+                          const std::vector<uint64_t> &outputs,
                           std::vector<PhaseTime> &times) {
   const Program &program = programs[number];
   // A graph, so that no launch is late; an event after every phase. Events take
@@ -702,7 +784,7 @@ void CudaDevice::runTimed(size_t number, const Extents &extents,
           mark(command, phase);
           return true;
         });
-    copyOutputs(program, extents);
+    copyOutputs(program, extents, outputs);
   });
   api.check(api.graphLaunch(graph.get(), stream.get()), "launching program '",
             program.name, "'");
