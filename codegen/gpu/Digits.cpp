@@ -26,6 +26,8 @@ static constexpr int64_t kPanelColumns = 128;
 /// Columns of a fragment.
 static constexpr int64_t kFragment = 8;
 static constexpr int64_t kOnes = 0x01010101;
+/// Rows of the tallest tile of warpgroups, and the blocks of a stage.
+static constexpr int64_t kTallRows = 256, kStageBlocks = 4;
 
 //===--------------------------------------------------------------------===//
 // Digits in memory
@@ -81,27 +83,33 @@ void FusedLinear::emitDigits(const Condition &condition) {
 // Results
 //===--------------------------------------------------------------------===//
 
-/// Stores the results of four adjacent rows of each of some tokens, four sums
-/// a token. A token past the end is not stored.
+/// Stores the results of two or four adjacent rows of each of some tokens, as
+/// many sums a token. A token past the end is not stored.
 void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
-  constexpr int64_t kRows = 4;
+  int64_t rows = ones.size() / tokens.size();
   Val end = b.extent(extent);
-  Vals inside;
-  for (Val t : tokens)
+  // All that is loaded is under way together.
+  bool together = n % rows == 0;
+  Row loaded =
+      together ? loadRow(min(row, n - rows), rows) : loadRow(min(row, n - 1));
+  Vals inside, qsums, scales, taus, residuals;
+  for (Val t : tokens) {
     inside.push_back(min(t, end - 1));
+    qsums.push_back(b.load(b.buffer("qsum"), {inside.back()}));
+    scales.push_back(b.load(b.buffer("scale"), {inside.back()}));
+    taus.push_back(loadTau(inside.back()));
+    residuals.push_back(
+        together ? loadResidual(inside.back(), loaded.number, rows) : Val());
+  }
+  if (together && op.getResidual())
+    b.request(residuals);
 
   // A bit says 1 or 0 for a sign of 1 or -1.
-  Vals exact, scales;
-  for (auto [i, t] : llvm::enumerate(inside)) {
-    Val qsum = b.load(b.buffer("qsum"), {t});
-    scales.push_back(b.load(b.buffer("scale"), {t}));
-    for (int64_t r = 0; r < kRows; ++r)
-      exact.push_back((ones[i * kRows + r] << 1) - qsum);
-  }
-  Val zeros = b.buffer("weight.zeros"),
-      rowTile = min(row / kTileRows, rowTiles - 1);
-  exact = b.loop(b.toIndex(b.load(zeros, {rowTile})),
-                 b.toIndex(b.load(zeros, {rowTile + 1})), 1, exact,
+  Vals exact;
+  for (auto [i, one] : llvm::enumerate(ones))
+    exact.push_back((one << 1) - qsums[i / rows]);
+  Val zeros = b.buffer("weight.zeros");
+  exact = b.loop(loaded.zerosBegin, loaded.zerosEnd, 1, exact,
                  [&](Val entry, ArrayRef<Val> carried) {
                    Val at = entry * 2 + (rowTiles + 1);
                    Val zeroRow = b.toIndex(b.load(zeros, {at})) - row;
@@ -109,64 +117,59 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
                    Vals next;
                    for (auto [i, t] : llvm::enumerate(inside)) {
                      Val q = getActivation(t, column, Form::digits);
-                     for (int64_t r = 0; r < kRows; ++r)
-                       next.push_back(carried[i * kRows + r] +
+                     for (int64_t r = 0; r < rows; ++r)
+                       next.push_back(carried[i * rows + r] +
                                       select(zeroRow == r, q, 0));
                    }
                    return next;
                  });
 
-  bool together = n % kRows == 0;
   if (together) {
-    b.when(row < n, [&] {
-      Vals y;
-      for (auto [i, t] : llvm::enumerate(inside))
-        y.push_back(
-            finish(b.toF32(b.gather(ArrayRef(exact).slice(i * kRows, kRows))) *
-                       scales[i],
-                   row, t));
-      for (size_t i = 0; i < y.size(); ++i)
-        b.when(tokens[i] < end, [&] {
-          b.store(y[i], b.buffer("y"), {tokens[i], row},
-                  llvm::Align(4 * kRows));
-        });
-    });
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      Val sums = b.toF32(b.gather(ArrayRef(exact).slice(i * rows, rows)));
+      Val y = finish(sums * scales[i], loaded, taus[i], residuals[i]);
+      b.when((row < n) & (tokens[i] < end), [&] {
+        b.store(y, b.buffer("y"), {tokens[i], row}, llvm::Align(4 * rows));
+      });
+    }
     return;
   }
-  for (int64_t r = 0; r < kRows; ++r)
+  for (int64_t r = 0; r < rows; ++r)
     b.when(row + r < n, [&] {
       for (size_t i = 0; i < tokens.size(); ++i)
         b.when(tokens[i] < end, [&] {
-          b.store(finish(b.toF32(exact[i * kRows + r]) * scales[i], row + r,
+          b.store(finish(b.toF32(exact[i * rows + r]) * scales[i], row + r,
                          tokens[i]),
                   b.buffer("y"), {tokens[i], row + r});
         });
     });
 }
 
-/// Stores the sums of fragments of 32 rows, from `row` on, and the columns of
-/// tokens from `t` on: [row half][fragment of 8 columns][element]. Element e
+/// Stores the sums of a warp's fragments, one or two of rows, from `row` on, by
+/// the columns of tokens from `t` on: [of rows][of columns][element]. Element e
 /// is row g + 8 · (e / 2), column 2 · inQuad + e % 2; the rows of the lane's
-/// group, g, are 4g … 4g + 3.
-void FusedLinear::storeFragments(ArrayRef<Val> sums, Val row, Val t) {
+/// group, g, are two or four adjacent ones.
+void FusedLinear::storeFragments(ArrayRef<Val> sums, int64_t ofRows, Val row,
+                                 Val t) {
   // Tokens whose loads are under way together, as registers allow.
   const size_t kTogether = 4 * numDigits();
-  int64_t fragments = sums.size() / 8;
+  int64_t fragments = sums.size() / (4 * ofRows);
   Val g = b.lane() / 4, inQuad = b.lane() % 4;
   Vals ones, tokens;
   for (int64_t fragment = 0; fragment < fragments; ++fragment)
     for (int64_t of = 0; of < 2 / numDigits(); ++of) {
       tokens.push_back(t + (inQuad * (2 / numDigits()) +
                             (fragment * kFragment / numDigits() + of)));
-      for (int64_t half = 0; half < 2; ++half)
+      for (int64_t half = 0; half < ofRows; ++half)
         for (int64_t e = 0; e < 4; e += 2) {
           const Val *sum = &sums[(half * fragments + fragment) * 4 + e];
           ones.push_back(bits == 16 ? sum[0] + (sum[1] << 8) : sum[of]);
         }
     }
+  int64_t rows = 2 * ofRows;
   for (size_t i = 0; i < tokens.size(); i += kTogether) {
     size_t count = std::min(kTogether, tokens.size() - i);
-    storeRows(ArrayRef(ones).slice(4 * i, 4 * count), row + g * 4,
+    storeRows(ArrayRef(ones).slice(rows * i, rows * count), row + g * rows,
               ArrayRef(tokens).slice(i, count));
   }
 }
@@ -187,11 +190,19 @@ int64_t FusedLinear::splitRows() const {
 
 /// The most tokens for which that is worth while. On an H100 a short tile takes
 /// 1 ns for 128 columns of K, many of them at once, and a wave of tall ones
-/// 0.8 µs, whatever the number of tokens.
+/// 0.8 µs, whatever the number of tokens. Of tiles of warpgroups the least
+/// takes what `getTileTime` says, in whose units a block of columns takes a
+/// short tile 3/4.
 int64_t FusedLinear::splitTokens() const {
+  constexpr int64_t kStart = 16;
   int64_t rowBlocks = llvm::divideCeilSigned(n, splitRows());
-  return std::clamp<int64_t>(800 / rowBlocks, 1, 16) * kSplitColumns /
-         numDigits();
+  int64_t columnBlocks = std::clamp<int64_t>(800 / rowBlocks, 1, 16);
+  if (b.targetHas(Capability::wgmma))
+    columnBlocks = std::clamp<int64_t>(
+        (getTileTime(getShortRows(), 1) - kStart) * 4 *
+            b.getTarget().gpu.multiprocessors / (3 * rowBlocks * blocks),
+        1, kPanelColumns / kSplitColumns);
+  return columnBlocks * kSplitColumns / numDigits();
 }
 
 void FusedLinear::emitSplit(const Condition &condition) {
@@ -216,7 +227,7 @@ void FusedLinear::emitSplit(int64_t warps, Val rowBlock, Val columnBlock) {
   int64_t steps = llvm::divideCeilSigned(blocks, 2);
   int64_t perWarp = llvm::divideCeilSigned(steps, warps);
   // Steps that are loaded ahead, as registers allow.
-  int64_t ahead = std::min<int64_t>(perWarp, 4 - pairs);
+  int64_t ahead = std::min<int64_t>(perWarp, pairs == 1 ? 3 : 1);
   bool whole = perWarp * warps * 2 == blocks;
   int64_t blocksOfPanel = kPanelColumns / kSplitColumns;
   int64_t tokensOfBlock = kSplitColumns / numDigits();
@@ -346,14 +357,14 @@ void FusedLinear::emitSplit(int64_t warps, Val rowBlock, Val columnBlock) {
 //===--------------------------------------------------------------------===//
 
 /// The lane's part of a fragment of weights: of each row, bytes 4 · inQuad and
-/// 16 + 4 · inQuad of a block. `four` are rows 4g … 4g + 3 of 32; two fragments
-/// share them.
-Vals FusedLinear::getOnes(Val four, int64_t half) {
+/// 16 + 4 · inQuad of a block. `rows` are rows 2g and 2g + 1 of 16, or rows
+/// 4g … 4g + 3 of 32, which two fragments share.
+Vals FusedLinear::getOnes(Val rows, int64_t half) {
   Val shift = b.toInteger(b.lane() % 4, 32);
   Vals ones;
   for (int64_t part = 0; part < 8; part += 4)
     for (int64_t row = 0; row < 2; ++row)
-      ones.push_back((b.extract(four, half * 2 + row) >> (shift + part)) &
+      ones.push_back((b.extract(rows, half * 2 + row) >> (shift + part)) &
                      kOnes);
   return ones;
 }
@@ -465,7 +476,7 @@ void FusedLinear::emitTile(Val rowBlock, Val panelIndex) {
     nextStep(step);
     acc = multiply(step % kStages, blocks % kStep, acc);
   }
-  storeFragments(acc, rowBlock * kTileRowsOfBlock + firstRow,
+  storeFragments(acc, 2, rowBlock * kTileRowsOfBlock + firstRow,
                  panel.first + firstColumn / numDigits());
 }
 
@@ -473,19 +484,62 @@ void FusedLinear::emitTile(Val rowBlock, Val panelIndex) {
 // Tiles of warpgroups
 //===--------------------------------------------------------------------===//
 
-/// The blocks stay and take tile after tile. A warp copies weights and digits,
-/// many steps ahead and into the next tile; two warpgroups make 128 rows each.
-/// The second starts late: while one stores results, the other multiplies.
+/// Tall tiles read the digits less often; short ones leave no multiprocessor
+/// without some. The unit is what a block of columns takes 64 rows, about
+/// 40 ns on an H100.
+int64_t FusedLinear::getTileTime(int64_t rows, int64_t panels) const {
+  constexpr int64_t kStart = 80; // of filling stages and storing results
+  int64_t tiles = panels * llvm::divideCeilSigned(n, rows);
+  return llvm::divideCeilSigned(tiles, b.getTarget().gpu.multiprocessors) *
+         (rows / 64 * blocks + kStart);
+}
+
+/// The best height for a panel of tokens.
+int64_t FusedLinear::getShortRows() const {
+  int64_t rows = kTallRows;
+  // Of the shortest two warpgroups take every second step along K each.
+  int64_t least = blocks % (2 * kStageBlocks) == 0 ? 64 : 128;
+  for (int64_t shorter = rows / 2; shorter >= least; shorter /= 2)
+    if (getTileTime(shorter, 1) < getTileTime(rows, 1))
+      rows = shorter;
+  return rows;
+}
+
 void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
-  constexpr int64_t kRows = 256, kWarpRows = 32, kConsumers = 8; // warps
-  constexpr int64_t kThreads = 384;          // three warpgroups
-  constexpr int64_t kStages = 11, kStep = 4; // blocks of columns
+  // The most panels, of so many, for which short tiles are faster.
+  constexpr int64_t kMost = 8;
+  int64_t rows = getShortRows(), panels = kMost;
+  while (panels > 0 &&
+         getTileTime(rows, panels) >= getTileTime(kTallRows, panels))
+    --panels;
+  Condition some = condition, many = condition;
+  some.dim = many.dim = extent;
+  some.high = panels * panelTokens();
+  many.low = std::max(condition.low, some.high + 1);
+  if (panels > 0 && some.low <= some.high)
+    emitWarpgroupTiles(rows, some);
+  emitWarpgroupTiles(kTallRows, many);
+}
+
+/// The blocks stay and take tile after tile. A warpgroup copies weights and
+/// digits, many steps ahead and into the next tile; two make half of the
+/// rows each, or all of 64 rows of half of the steps. Of tall tiles the second
+/// starts late: while one stores results, the other multiplies.
+void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
+  constexpr int64_t kConsumers = 8, kProducers = 4; // warps
+  constexpr int64_t kGroups = 2;                    // of consumers
+  constexpr int64_t kThreads = 384;
+  constexpr int64_t kStages = 11, kStep = kStageBlocks;
   constexpr int64_t kLate = 4;
-  constexpr int64_t kTiles = kRows / kTileRows;
   constexpr int64_t kStageBytes = kStep * kBlock * kPanelColumns;
   constexpr int64_t kFragments = kPanelColumns / kFragment;
+  bool sharesColumns = rows == 64;
+  // Of 16 rows of a warp.
+  int64_t ofRows = rows == kTallRows ? 2 : 1, warpRows = ofRows * kTileRows;
+  int64_t rowTilesOfBlock = rows / kTileRows;
+  int64_t stepsAtOnce = sharesColumns ? kGroups : 1;
   int64_t steps = llvm::divideCeilSigned(blocks, kStep);
-  int64_t rowBlocks = llvm::divideCeilSigned(n, kRows);
+  int64_t rowBlocks = llvm::divideCeilSigned(n, rows);
   int64_t grid = b.getTarget().gpu.multiprocessors;
   b.require(Capability::wgmma, "wgmma of bytes");
   if (b.isRefused())
@@ -497,77 +551,108 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
     Val full = b.shared({kStages}, b.getI64Type()),
         empty = b.shared({kStages}, b.getI64Type());
     Val columns = b.dynamicShared({kStages, kStageBytes}, b.getI8Type(), 1024);
-    Val bits = b.dynamicShared({kStages, kTiles, kStep, kTileRows}, i32);
+    Val bits =
+        b.dynamicShared({kStages, rowTilesOfBlock, kStep, kTileRows}, i32);
     b.when(b.thread() == 0, [&] {
       b.loop(0, kStages, 1, [&](Val stage) {
         b.initBarrier(b.pointer(full, stage * 8), 1);
-        b.initBarrier(b.pointer(empty, stage * 8), kConsumers);
+        b.initBarrier(b.pointer(empty, stage * 8), kConsumers / stepsAtOnce);
       });
       b.fenceBarriers();
     });
     b.barrier();
-    b.waitForPrevious();
 
     Val panels = (b.extent(extent) + (panelTokens() - 1)) / panelTokens();
-    Val end = panels * rowBlocks;
-    // Which stage is next, and the parity of the barrier's phase there.
-    auto advance = [&](Val stage, Val parity) -> Vals {
-      Val last = stage == kStages - 1;
-      return {select(last, 0, stage + 1), select(last, parity ^ 1, parity)};
+    Val end = panels * rowBlocks, producer = b.warp() - kConsumers;
+    // Which stage is next but some, and the parity of the barrier's phase
+    // there.
+    auto advance = [&](Val stage, Val parity, int64_t by) -> Vals {
+      Val wraps = stage > kStages - 1 - by;
+      return {select(wraps, stage - (kStages - by), stage + by),
+              select(wraps, parity ^ 1, parity)};
     };
     auto getTilePanel = [&](Val tile) {
       return getPanel(tile / rowBlocks * panelTokens());
     };
+    auto countBlocks = [&](Val step) {
+      return blocks % kStep == 0 ? b.index(kStep)
+                                 : min(blocks - step * kStep, kStep);
+    };
+    auto copyWeights = [&](Val tile, Val step, Val stage) {
+      Val filled = b.pointer(full, stage * 8);
+      Val count = countBlocks(step), rowBytes = count * (kTileRows * 4);
+      Val columnBytes = count * kBlock * getTilePanel(tile).columns;
+      b.when((producer == 0) & (b.lane() == 0), [&] {
+        b.arriveExpecting(filled, columnBytes + rowBytes * rowTilesOfBlock);
+      });
+      // Copies of one warp start one after the other.
+      int64_t ofWarp = rowTilesOfBlock / kProducers;
+      b.when(b.lane() < ofWarp, [&] {
+        Val inBlock = producer * ofWarp + b.lane();
+        Val rowTile =
+            min(tile % rowBlocks * rowTilesOfBlock + inBlock, rowTiles - 1);
+        b.startBulkCopy(b.pointer(bits, (stage * rowTilesOfBlock + inBlock) *
+                                            (kStep * kTileRows * 4)),
+                        b.pointer(weight, (rowTile * blocks + step * kStep) *
+                                              (kTileRows * 4)),
+                        rowBytes, filled);
+      });
+    };
+    auto copyDigits = [&](const Panel &panel, Val step, Val stage) {
+      b.when((producer == 0) & (b.lane() == 0), [&] {
+        b.startBulkCopy(
+            b.pointer(columns, stage * kStageBytes),
+            b.pointer(digits, getByte(panel, b.index(0),
+                                      step * (kStep * kBlock / kPiece))),
+            countBlocks(step) * kBlock * panel.columns,
+            b.pointer(full, stage * 8));
+      });
+    };
+
+    // The weights of the first tile do not depend on the phase before.
+    int64_t ahead = std::min(steps, kStages);
+    b.when(b.warp() > kConsumers - 1, [&] {
+      b.when(tile[0] < end, [&] {
+        b.loop(0, ahead, 1,
+               [&](Val step) { copyWeights(tile[0], step, step); });
+      });
+    });
+    b.waitForPrevious();
 
     auto produce = [&] {
       Vals start = {b.index(0), b.constant(i32, 1)};
-      b.loop(tile[0], end, grid, start, [&](Val tile, ArrayRef<Val> outer) {
-        Panel panel = getTilePanel(tile);
-        Val rowTile = min(tile % rowBlocks * kTiles + b.lane(), rowTiles - 1);
+      b.loop(tile[0], end, grid, start, [&](Val current, ArrayRef<Val> outer) {
+        Panel panel = getTilePanel(current);
+        Val copied = select(current == tile[0], b.index(ahead), b.index(0));
         return b.loop(0, steps, 1, outer, [&](Val step, ArrayRef<Val> inner) {
-          Val stage = inner[0], filled = b.pointer(full, stage * 8);
+          Val stage = inner[0];
           b.waitForPhase(b.pointer(empty, stage * 8), inner[1]);
-          Val count = blocks % kStep == 0 ? b.index(kStep)
-                                          : min(blocks - step * kStep, kStep);
-          Val columnBytes = count * kBlock * panel.columns,
-              rowBytes = count * (kTileRows * 4);
-          b.when(b.lane() == 0, [&] {
-            b.arriveExpecting(filled, columnBytes + rowBytes * kTiles);
-            b.startBulkCopy(
-                b.pointer(columns, stage * kStageBytes),
-                b.pointer(digits, getByte(panel, b.index(0),
-                                          step * (kStep * kBlock / kPiece))),
-                columnBytes, filled);
-          });
-          b.when(b.lane() < kTiles, [&] {
-            b.startBulkCopy(
-                b.pointer(bits, (stage * kTiles + b.lane()) *
-                                    (kStep * kTileRows * 4)),
-                b.pointer(weight,
-                          (rowTile * blocks + step * kStep) * (kTileRows * 4)),
-                rowBytes, filled);
-          });
-          return advance(stage, inner[1]);
+          b.when(copied < step + 1, [&] { copyWeights(current, step, stage); });
+          copyDigits(panel, step, stage);
+          return advance(stage, inner[1], 1);
         });
       });
     };
 
+    Val group = b.warp() / (kConsumers / kGroups);
     auto consume = [&] {
-      Val firstRow = b.warp() * kWarpRows, g = b.lane() / 4;
-      Val firstLane = b.lane() == 0;
-      if (steps > kLate)
-        b.when(b.warp() > kConsumers / 2 - 1, [&] {
+      Val firstRow = (sharesColumns ? b.warp() % 4 : b.warp()) * warpRows;
+      Val g = b.lane() / 4, firstLane = b.lane() == 0;
+      int64_t rowsOfLane = 2 * ofRows;
+      if (rows == kTallRows && steps > kLate)
+        b.when(group == 1, [&] {
           b.when(tile[0] < end, [&] {
             b.waitForPhase(b.pointer(full, b.index(kLate * 8)),
                            b.constant(i32, 0));
           });
         });
       // Stage, parity, stage before.
-      Vals start = {b.index(0), b.constant(i32, 0), b.index(0)};
+      Vals start = {sharesColumns ? group : b.index(0), b.constant(i32, 0),
+                    b.index(0)};
       b.loop(tile[0], end, grid, start, [&](Val tile, ArrayRef<Val> outer) {
         Panel panel = getTilePanel(tile);
         Val stepPieces = b.toInteger(panel.columns * 2, 64);
-        size_t numSums = 2 * kFragments * 4;
+        size_t numSums = ofRows * kFragments * 4;
         Vals carried(numSums, b.constant(i32, 0));
         carried.append(outer.begin(), outer.end());
         auto multiply = [&](Val step, int64_t count, ArrayRef<Val> values) {
@@ -581,19 +666,22 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
             SmallVector<Vals> a;
             int64_t last = std::min(run + 2, count);
             for (int64_t block = run; block < last; ++block) {
-              Val four = b.load(
-                  bits, {stage, firstRow / kTileRows + g / 4, block, g % 4 * 4},
-                  4, llvm::Align(16));
-              for (int64_t half = 0; half < 2; ++half)
-                a.push_back(getOnes(four, half));
+              Val row = firstRow % kTileRows + g * rowsOfLane;
+              Val words = b.load(bits,
+                                 {stage, firstRow / kTileRows + row / kTileRows,
+                                  block, row % kTileRows},
+                                 rowsOfLane, llvm::Align(4 * rowsOfLane));
+              for (int64_t half = 0; half < ofRows; ++half)
+                a.push_back(getOnes(words, half));
             }
             b.beginProducts();
             for (int64_t block = run; block < last; ++block)
-              for (int64_t half = 0; half < 2; ++half) {
+              for (int64_t half = 0; half < ofRows; ++half) {
                 Val *sum = &acc[half * kFragments * 4];
-                Vals product = b.startMmaBytes(
-                    a[(block - run) * 2 + half], matrix + stepPieces * block,
-                    ArrayRef<Val>(sum, kFragments * 4));
+                Vals product =
+                    b.startMmaBytes(a[(block - run) * ofRows + half],
+                                    matrix + stepPieces * block,
+                                    ArrayRef<Val>(sum, kFragments * 4));
                 std::copy(product.begin(), product.end(), sum);
               }
             b.commitProducts(1);
@@ -602,11 +690,11 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
               b.arrive(b.pointer(empty, before * 8),
                        select(step > 0, firstLane, 0));
           }
-          acc.append(advance(stage, parity));
+          acc.append(advance(stage, parity, stepsAtOnce));
           acc.push_back(stage);
           return acc;
         };
-        carried = b.loop(0, blocks / kStep, 1, carried,
+        carried = b.loop(0, blocks / (kStep * stepsAtOnce), 1, carried,
                          [&](Val step, ArrayRef<Val> values) {
                            return multiply(step, kStep, values);
                          });
@@ -616,7 +704,12 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
             b.waitForProducts(ArrayRef<Val>(carried).take_front(numSums));
         Vals next(ArrayRef<Val>(carried).drop_front(numSums));
         b.arrive(b.pointer(empty, next[2] * 8), firstLane);
-        storeFragments(sums, tile % rowBlocks * kRows + firstRow, panel.first);
+        Val row = tile % rowBlocks * rows + firstRow, t = panel.first;
+        if (sharesColumns) {
+          sums = addOtherGroup(sums, group);
+          t = t + group * (panelTokens() / 2);
+        }
+        storeFragments(sums, ofRows, row, t);
         return next;
       });
     };
@@ -628,9 +721,37 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
         },
         [&] {
           b.giveRegisters(40);
-          b.when(b.warp() == kConsumers, produce);
+          produce();
         });
   };
-  b.phase("matmul_digits_wgmma", {{plan::Dim::none, grid}}, kThreads, body,
-          condition);
+  b.phase("matmul_digits_wgmma" + std::to_string(rows),
+          {{plan::Dim::none, grid}}, kThreads, body, condition);
+}
+
+/// Of two warpgroups that have sums of the same elements each gets half of the
+/// elements, summed up.
+Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
+  constexpr int64_t kGroupThreads = 128;
+  int64_t half = sums.size() / 2;
+  Val given = b.dynamicShared({2, half / 4, kGroupThreads, 4}, b.getI32Type());
+  Val thread = b.thread() % kGroupThreads;
+  Vals own;
+  for (int64_t i = 0; i < half; i += 4) {
+    Vals others;
+    for (int64_t j = i; j < i + 4; ++j) {
+      own.push_back(select(group == 0, sums[j], sums[half + j]));
+      others.push_back(select(group == 0, sums[half + j], sums[j]));
+    }
+    b.store(b.gather(others), given, {group, i / 4, thread, 0},
+            llvm::Align(16));
+  }
+  b.barrier(2 * kGroupThreads);
+  for (int64_t i = 0; i < half; i += 4) {
+    Val four = b.load(given, {1 - group, i / 4, thread, 0}, 4, llvm::Align(16));
+    for (int64_t j = 0; j < 4; ++j)
+      own[i + j] = own[i + j] + b.extract(four, j);
+  }
+  // Before the next tile's are given.
+  b.barrier(2 * kGroupThreads);
+  return own;
 }

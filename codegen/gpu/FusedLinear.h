@@ -61,10 +61,14 @@ private:
   void emitSplit(int64_t warps, Val rowBlock, Val columnBlock);
   void emitTiles(const Condition &condition);
   void emitTile(Val rowBlock, Val panelIndex);
+  int64_t getTileTime(int64_t rows, int64_t panels) const;
+  int64_t getShortRows() const;
   void emitWarpgroupTiles(const Condition &condition);
-  Vals getOnes(Val word, int64_t count);
+  void emitWarpgroupTiles(int64_t rows, const Condition &condition);
+  Vals addOtherGroup(llvm::ArrayRef<Val> sums, Val group);
+  Vals getOnes(Val rows, int64_t half);
   void storeRows(llvm::ArrayRef<Val> ones, Val row, llvm::ArrayRef<Val> tokens);
-  void storeFragments(llvm::ArrayRef<Val> sums, Val row, Val t);
+  void storeFragments(llvm::ArrayRef<Val> sums, int64_t ofRows, Val row, Val t);
 
   void emitFloatProduct();
   void emitTensorProduct(llvm::StringRef suffix, int64_t tokens,

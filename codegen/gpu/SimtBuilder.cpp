@@ -67,6 +67,10 @@ void SimtBuilder::waitForPrevious() {
                             /*operand_attrs=*/nullptr);
 }
 
+static Val constantI32(SimtBuilder &b, int64_t value) {
+  return b.constant(b.getI32Type(), value);
+}
+
 void SimtBuilder::require(Capability capability, StringRef instruction) {
   if (!targetHas(capability))
     refuse("needs " + instruction + ", but target " + target.name + " lacks " +
@@ -80,6 +84,13 @@ void SimtBuilder::refuse(const Twine &why) {
 }
 
 void SimtBuilder::barrier() { create<NVVM::BarrierOp>(); }
+
+void SimtBuilder::barrier(int64_t threads) {
+  // Number 0 is that of the whole block.
+  create<NVVM::BarrierOp>(TypeRange(), constantI32(*this, 1),
+                          constantI32(*this, threads),
+                          NVVM::BarrierReductionAttr(), Value());
+}
 
 MemRefType SimtBuilder::getSharedType(ArrayRef<int64_t> shape, Type element) {
   return MemRefType::get(shape, element, MemRefLayoutAttrInterface(),
@@ -136,10 +147,6 @@ Val SimtBuilder::dynamicShared(ArrayRef<int64_t> shape, Type element,
 //===--------------------------------------------------------------------===//
 // Lanes
 //===--------------------------------------------------------------------===//
-
-static Val constantI32(SimtBuilder &b, int64_t value) {
-  return b.constant(b.getI32Type(), value);
-}
 
 Val SimtBuilder::shuffle(Val x, int64_t operand, int64_t clamp,
                          NVVM::ShflKind kind) {

@@ -54,6 +54,8 @@ public:
   Val lane() { return threadIndex % kWarp; }
   Val warp() { return threadIndex / kWarp; }
   void barrier();
+  /// Among some warps only, of so many threads together.
+  void barrier(int64_t threads);
 
   /// An uninitialised buffer in shared memory, its own in every phase.
   Val shared(llvm::ArrayRef<int64_t> shape, mlir::Type element);

@@ -91,12 +91,15 @@
 // MMA:           nvvm.cp.async.wait.group 2
 // MMA:           nvvm.ldmatrix
 // MMA:           nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
-// WGMMA-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_wgmma
+// The latter's weights do not wait for the phase before, its digits do.
+// WGMMA-LABEL: func.func private @fused_linear_72x288_b16_norm_shift_residual_matmul_digits_wgmma128
 // WGMMA-SAME:    grid = "132", threads = 384
+// WGMMA:         nvvm.cp.async.bulk.shared.cluster.global
+// WGMMA:         nvvm.griddepcontrol wait
 // WGMMA:         nvvm.setmaxregister increase 232
 // WGMMA:         nvvm.mbarrier.try_wait.parity
 // WGMMA:         nvvm.wgmma.fence.aligned
-// WGMMA-COUNT-4: wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8
+// WGMMA-COUNT-2: wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8
 // WGMMA:         nvvm.wgmma.commit.group.sync.aligned
 // WGMMA:         nvvm.wgmma.wait.group.sync.aligned 1
 // WGMMA:         nvvm.setmaxregister decrease 40
