@@ -126,6 +126,10 @@ Val abs(Val x) {
   return x.getBuilder().wrap(x.getBuilder().create<math::AbsFOp>(x));
 }
 
+Val countBits(Val x) {
+  return x.getBuilder().wrap(x.getBuilder().create<math::CtPopOp>(x));
+}
+
 Val roundEven(Val x) {
   return x.getBuilder().wrap(x.getBuilder().create<math::RoundEvenOp>(x));
 }

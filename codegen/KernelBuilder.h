@@ -81,6 +81,8 @@ Val operator==(const Operand &lhs, const Operand &rhs);
 Val fma(Val a, const Operand &b, const Operand &c);
 Val sqrt(Val x);
 Val abs(Val x);
+/// The number of bits of an integer that are set.
+Val countBits(Val x);
 /// To an integral value, ties to even.
 Val roundEven(Val x);
 Val select(Val condition, const Operand &whenTrue, const Operand &whenFalse);

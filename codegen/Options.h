@@ -19,6 +19,7 @@ enum class BitSums {
   masks,     // a mask a column, with what every target has
   dots,      // byte dot products of bits and activations
   lookup,    // tables of the sums of four columns
+  planes,    // counts of the bits that weights and activations share
 };
 llvm::StringRef stringify(BitSums how);
 

@@ -63,7 +63,8 @@ struct EmitKernels : PassWrapper<EmitKernels, OperationPass<ModuleOp>> {
       llvm::cl::values(clEnumValN(BitSums::automatic, "auto", "the fastest"),
                        clEnumValN(BitSums::masks, "masks", "by masks"),
                        clEnumValN(BitSums::dots, "dots", "by dot products"),
-                       clEnumValN(BitSums::lookup, "lookup", "from tables"))};
+                       clEnumValN(BitSums::lookup, "lookup", "from tables"),
+                       clEnumValN(BitSums::planes, "planes", "by counts"))};
 };
 } // namespace
 

@@ -24,6 +24,8 @@ llvm::StringRef mambit::stringify(Capability capability) {
     return "byte_shuffle_512";
   case Capability::bytePermute512:
     return "byte_permute_512";
+  case Capability::bitCount512:
+    return "bit_count_512";
   case Capability::halfConvert:
     return "half_convert";
   case Capability::b1Mma:
@@ -75,11 +77,14 @@ static std::vector<Target> getCpuTargets() {
   vnni.required.push_back("avx512vnni");
   vnni.capabilities.push_back(Capability::byteDotAccumulate512);
 
+  // Processors with both VBMI and VNNI count bits as well.
   Target vbmi = vnni;
   vbmi.name = "x86-64-v4-vbmi";
-  vbmi.features += ",+avx512vbmi";
+  vbmi.features += ",+avx512vbmi,+avx512vpopcntdq";
   vbmi.required.push_back("avx512vbmi");
+  vbmi.required.push_back("avx512vpopcntdq");
   vbmi.capabilities.push_back(Capability::bytePermute512);
+  vbmi.capabilities.push_back(Capability::bitCount512);
 
   return {vbmi, vnni, v4, v3};
 }

@@ -30,6 +30,8 @@ enum class Capability : unsigned {
   byteShuffle256,
   byteShuffle512,
   bytePermute512,
+  /// Counts of the bits of 32-bit lanes, on 512-bit vectors (vpopcntd).
+  bitCount512,
   /// Conversions between f16 and f32.
   halfConvert,
   /// Tensor-core products of bits, m16n8k256 with and.popc, as one instruction.

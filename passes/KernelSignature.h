@@ -18,7 +18,8 @@
 //                                     0
 //        tables i8 [T][Kpad·N/4]      sums of columns, for CPUs that look them
 //                                     up (codegen/cpu/LookupSums.h); N = 48
-//                                     bytes for four columns, 32 of 8 bits
+//                                     bytes for four columns, 32 of 8 bits; or
+//                                     planes of bits (codegen/cpu/BitSums.cpp)
 //        scale  f32 [T]
 //        qsum   i32 [T]               Σ_k q[k]
 //    - fused_linear, activation_bits = 32:

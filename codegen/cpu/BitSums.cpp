@@ -12,6 +12,8 @@
 
 #include "codegen/cpu/Kernels.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 using namespace mambit;
 
@@ -83,15 +85,24 @@ static ByteDot getAccumulatingDot(KernelBuilder &b) {
   return dot;
 }
 
+/// A shift to the right that keeps the sign.
+static Val shiftSigned(Val x, int64_t bits) {
+  KernelBuilder &b = x.getBuilder();
+  Val count = b.constant(x.getType(), double(bits));
+  return b.wrap(b.createOrFold<arith::ShRSIOp>(x, count));
+}
+
 /// Adds up some of the vectors that a block of bits consists of, from
 /// `firstWord` on, for all tokens and planes; the results in this order, planes
-/// innermost.
+/// innermost. The bits of a byte take turns with `ways` accumulators; with one
+/// each they stay where they are in the byte, and the sum is shifted instead.
 static Vals emitByteDots(KernelBuilder &b, const ByteDot &dot, Val bits,
                          Val rowTile, Val digits, ArrayRef<Val> tokens,
                          int64_t firstWord, int64_t vectors, int64_t ways) {
   int64_t words = dot.bytes / 4, planes = numPlanes(digits);
   int64_t blocks = numBlocks(bits);
   size_t sums = vectors * tokens.size() * planes;
+  bool inPlace = ways == 8;
   Type i8 = b.vector(b.getI8Type(), dot.bytes);
 
   auto block = [&](Val cb, ArrayRef<Val> carried) {
@@ -103,7 +114,9 @@ static Vals emitByteDots(KernelBuilder &b, const ByteDot &dot, Val bits,
     for (int64_t bit = 0; bit < 8; ++bit) {
       Vals ones;
       for (Val p : packed)
-        ones.push_back(b.bitcast((p >> bit) & 0x01010101, i8));
+        ones.push_back(b.bitcast(inPlace ? p & int32_t(0x01010101u << bit)
+                                         : (p >> bit) & 0x01010101,
+                                 i8));
       Val column = cb * kBlockColumns + 4 * bit;
       auto *next = &acc[bit % ways * sums];
       for (int64_t v = 0; v < vectors; ++v)
@@ -126,8 +139,12 @@ static Vals emitByteDots(KernelBuilder &b, const ByteDot &dot, Val bits,
     else
       acc = b.loop(begin, begin + count, 1, acc, block);
     Vals next(totals);
-    for (auto [i, a] : llvm::enumerate(acc))
-      next[i % sums] = next[i % sums] + dot.widen(a);
+    for (auto [i, a] : llvm::enumerate(acc)) {
+      Val sum = dot.widen(a);
+      if (inPlace)
+        sum = shiftSigned(sum, i / sums);
+      next[i % sums] = next[i % sums] + sum;
+    }
     return next;
   };
 
@@ -158,6 +175,9 @@ Vals cpu::emitBitSumsByDots(KernelBuilder &b, const Target &target, Val bits,
   int64_t chains = tokens.size() * planes, all = kTileRows / words;
   int64_t vectors = std::clamp<int64_t>(8 / chains, 1, all);
   int64_t ways = std::clamp<int64_t>(8 / (chains * vectors), 1, 4);
+  // One token has few enough sums for one a bit, if those hold a byte's top.
+  if (tokens.size() == 1 && target.has(Capability::byteDotAccumulate512))
+    ways = 8;
 
   Vals sums(tokens.size());
   for (int64_t first = 0; first < all; first += vectors) {
@@ -234,6 +254,73 @@ Vals cpu::emitSignedSums(KernelBuilder &b, Val bits, Val rowTile, Val v,
 }
 
 //===--------------------------------------------------------------------===//
+// Planes of bits
+//===--------------------------------------------------------------------===//
+
+/// The bits of a digit, a plane of each.
+static constexpr int64_t kDigitBits = 8;
+
+/// Where a plane's word for a block is, in the order of the bits of a row: all
+/// planes of a block lie together.
+static Val getPlaneWord(Val block, int64_t digits, int64_t digit, int64_t bit) {
+  return (block * digits + digit) * (kDigitBits * 4) + bit * 4;
+}
+
+void cpu::emitBitPlanes(KernelBuilder &b, Val digits, Val t, Val bitPlanes) {
+  int64_t planes = numPlanes(digits);
+  int64_t columns = cast<MemRefType>(digits.getType()).getDimSize(2);
+  SmallVector<int64_t> order;
+  for (int64_t bit = 0; bit < kBlockColumns; ++bit)
+    order.push_back(bit % 8 * 4 + bit / 8);
+  b.loop(0, columns / kBlockColumns, 1, [&](Val block) {
+    for (int64_t digit = 0; digit < planes; ++digit) {
+      Val q = b.load(digits, {t, digit, block * kBlockColumns}, kBlockColumns);
+      q = b.shuffle(q, order);
+      for (int64_t bit = 0; bit < kDigitBits; ++bit) {
+        Val set = (q << (kDigitBits - 1 - bit)) < 0;
+        b.store(b.bitcast(set, b.vector(b.getI8Type(), 4)), bitPlanes,
+                {t, getPlaneWord(block, planes, digit, bit)});
+      }
+    }
+  });
+}
+
+Vals cpu::emitBitSumsByPlanes(KernelBuilder &b, Val bits, Val rowTile,
+                              Val bitPlanes, int64_t digits,
+                              ArrayRef<Val> tokens) {
+  Vals sums;
+  // One token after another: each has as many sums as half the registers.
+  for (Val t : tokens) {
+    Vals counts(digits * kDigitBits, b.zeros(b.getI32Type(), kTileRows));
+    counts = b.loop(
+        0, numBlocks(bits), 1, counts, [&](Val block, ArrayRef<Val> carried) {
+          Vals next(carried);
+          Val packed = b.load(bits, {rowTile, block, 0}, kTileRows);
+          for (int64_t digit = 0; digit < digits; ++digit)
+            for (int64_t bit = 0; bit < kDigitBits; ++bit) {
+              Val at = getPlaneWord(block, digits, digit, bit);
+              Val word = b.bitcast(b.load(bitPlanes, {t, at}, 4),
+                                   b.vector(b.getI32Type(), 1));
+              Val both = packed & b.broadcast(b.extract(word, 0), kTileRows);
+              Val &count = next[digit * kDigitBits + bit];
+              count = count + countBits(both);
+            }
+          return next;
+        });
+    Val sum;
+    for (int64_t digit = digits; digit-- > 0;) {
+      // The highest bit of a digit is the sign's.
+      Val value = 0 - counts[digit * kDigitBits + kDigitBits - 1];
+      for (int64_t bit = kDigitBits - 1; bit-- > 0;)
+        value = (value << 1) + counts[digit * kDigitBits + bit];
+      sum = sum ? (sum << kDigitBits) + value : value;
+    }
+    sums.push_back(sum);
+  }
+  return sums;
+}
+
+//===--------------------------------------------------------------------===//
 // The choice
 //===--------------------------------------------------------------------===//
 
@@ -247,6 +334,8 @@ llvm::StringRef mambit::stringify(BitSums how) {
     return "dots";
   case BitSums::lookup:
     return "lookup";
+  case BitSums::planes:
+    return "planes";
   }
   llvm_unreachable("way without a name");
 }
@@ -263,6 +352,8 @@ bool cpu::supports(const Target &target, BitSums how) {
   case BitSums::lookup:
     return target.has(Capability::byteShuffle256) &&
            target.has(Capability::byteDot256);
+  case BitSums::planes:
+    return target.has(Capability::bitCount512);
   }
   llvm_unreachable("all ways are handled");
 }
@@ -279,7 +370,8 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
     return vectors * kBlockColumns * (3 / tokens + 3);
   case BitSums::dots: { // shift, and; multiply, add
     bool adds = target.has(Capability::byteDotAccumulate512);
-    return vectors * 8 * (2 / tokens + planes * (adds ? 1 : 2));
+    double unpack = adds && tokens == 1 ? 1 : 2;
+    return vectors * 8 * (unpack / tokens + planes * (adds ? 1 : 2));
   }
   case BitSums::lookup: { // eight tables, 40 each, for all rows
     double make = 8 * 40 / rowTiles, digits = planes + 1;
@@ -288,6 +380,8 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
       return make + 3 / tokens + digits * 4; // shuffle, add
     return make + vectors * (6 / tokens + digits * 5);
   }
+  case BitSums::planes: // and, count, add
+    return vectors * activationBits * 3;
   case BitSums::automatic:
     break;
   }
@@ -300,7 +394,7 @@ BitSums cpu::chooseBitSums(const Target &target, int64_t rows,
     return getCost(target, how, rows, activationBits, double(tokens));
   };
   BitSums best = BitSums::masks;
-  for (BitSums how : {BitSums::dots, BitSums::lookup})
+  for (BitSums how : {BitSums::dots, BitSums::lookup, BitSums::planes})
     if (supports(target, how) && cost(how) < cost(best))
       best = how;
   return best;

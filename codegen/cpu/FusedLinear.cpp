@@ -51,7 +51,9 @@ private:
              body);
 
   // Matmul.
+  void emitPreparation(BitSums how, const Condition &condition);
   void emitTablesPhase(const Condition &condition);
+  void emitPlanesPhase(const Condition &condition);
   void emitLookupPhase(const Condition &condition);
   void emitSharedLookupPhase(const Condition &condition);
   Val tokensFrom(Val first);
@@ -82,14 +84,16 @@ void FusedLinear::emit() {
     b.phase("prologue", {{extent}},
             [&](ArrayRef<Val> tile) { emitPrologue(tile[0]); });
 
-  if (one != BitSums::lookup && many != BitSums::lookup && one == many)
-    return emitMatmulPhase("matmul", one, {});
   Condition single = Condition::between(extent, 1, 1);
   Condition several = Condition::moreThan(extent, 1);
-  if (one == BitSums::lookup || many == BitSums::lookup)
-    emitTablesPhase(one == many              ? Condition()
-                    : one == BitSums::lookup ? single
-                                             : several);
+  if (one == many) {
+    emitPreparation(one, {});
+    if (one != BitSums::lookup)
+      return emitMatmulPhase("matmul", one, {});
+  } else {
+    emitPreparation(one, single);
+    emitPreparation(many, several);
+  }
   if (one == BitSums::lookup)
     emitLookupPhase(single);
   else
@@ -245,6 +249,23 @@ Val FusedLinear::tokensFrom(Val first) {
   return min(first + kTableTokens, b.extent(extent)) - first;
 }
 
+/// What is made of the activations for all rows, where there is such.
+void FusedLinear::emitPreparation(BitSums how, const Condition &condition) {
+  if (how == BitSums::lookup)
+    emitTablesPhase(condition);
+  else if (how == BitSums::planes)
+    emitPlanesPhase(condition);
+}
+
+void FusedLinear::emitPlanesPhase(const Condition &condition) {
+  b.phase(
+      "planes", {{extent}},
+      [&](ArrayRef<Val> tile) {
+        emitBitPlanes(b, b.buffer("digits"), tile[0], b.buffer("tables"));
+      },
+      condition);
+}
+
 void FusedLinear::emitTablesPhase(const Condition &condition) {
   LookupSums lookup(b, target, op.getActivationBits(), k);
   int64_t blocks = llvm::divideCeilSigned(k, 32);
@@ -322,6 +343,9 @@ Vals FusedLinear::emitIntegerSums(Val rowTile, ArrayRef<Val> tokens,
   Vals totals =
       how == BitSums::dots
           ? emitBitSumsByDots(b, target, bits, rowTile, digits, tokens)
+      : how == BitSums::planes
+          ? emitBitSumsByPlanes(b, bits, rowTile, b.buffer("tables"),
+                                op.getActivationBits() / 8, tokens)
           : emitBitSumsByMasks(b, bits, rowTile, digits, tokens);
   for (auto [sum, t] : llvm::zip(totals, tokens))
     sum = scaleSum(sum, rowTile, t);

@@ -27,9 +27,10 @@ void emitEmbedding(KernelBuilder &b, mamba::EmbeddingOp op);
 
 /// "prologue", a token a tile, makes the activations that the product is of:
 /// normalised, weighted, quantised. It is left out if they are the input
-/// itself. "tables" makes the tables of sums where the product looks them up.
-/// "matmul" makes some row tiles of some tokens a tile; it is two phases,
-/// "matmul_one" and "matmul_many", where one token is a case of its own.
+/// itself. "tables" makes the tables of sums where the product looks them up,
+/// "planes" the planes of bits where it counts them. "matmul" makes some row
+/// tiles of some tokens a tile; it is two phases, "matmul_one" and
+/// "matmul_many", where one token is a case of its own.
 void emitFusedLinear(KernelBuilder &b, mamba::FusedLinearOp op,
                      const Target &target, BitSums how);
 
@@ -55,6 +56,11 @@ Vals emitBitSumsByDots(KernelBuilder &b, const Target &target, Val bits,
                        Val rowTile, Val digits, llvm::ArrayRef<Val> tokens);
 Vals emitBitSumsByMasks(KernelBuilder &b, Val bits, Val rowTile, Val digits,
                         llvm::ArrayRef<Val> tokens);
+Vals emitBitSumsByPlanes(KernelBuilder &b, Val bits, Val rowTile, Val bitPlanes,
+                         int64_t digits, llvm::ArrayRef<Val> tokens);
+
+/// Stores the planes of bits of one token that `emitBitSumsByPlanes` takes.
+void emitBitPlanes(KernelBuilder &b, Val digits, Val token, Val bitPlanes);
 
 /// Of one row tile and some tokens, Σ_k ±v[token][k] in f32, + where the bit is
 /// set. The order of the sum does not depend on the tokens.

@@ -6,6 +6,10 @@
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi" --canonicalize --cse | FileCheck %s --check-prefix=AUTO
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=dots" --canonicalize --cse | FileCheck %s --check-prefix=DOTS
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=masks" --canonicalize --cse | FileCheck %s --check-prefix=MASKS --implicit-check-not=call_intrinsic
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=planes" --canonicalize --cse | FileCheck %s --check-prefix=PLANES
+// RUN: not mambit-opt %s --emit-kernels="target=x86-64-v4-vnni bit-sums=planes" 2>&1 | FileCheck %s --check-prefix=LACKS
+
+// LACKS: error: {{.*}} cannot make sums of bits by planes, which target x86-64-v4-vnni lacks
 
 // Eight tables a block of 32 columns, of 16 sums in three digits of 6 bits.
 
@@ -43,6 +47,15 @@
 // DOTS:         call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 
 // MASKS-LABEL:  func.func private @linear_matmul(
+
+// A plane a bit of the activations, made once for all rows.
+
+// PLANES-LABEL: func.func private @linear_planes(
+// PLANES-SAME:      attributes {grid = "tokens"}
+// PLANES-COUNT-16:  vector.bitcast {{.*}} : vector<32xi1> to vector<4xi8>
+// PLANES-NOT:       vector.bitcast
+// PLANES-LABEL: func.func private @linear_matmul(
+// PLANES:       math.ctpop {{.*}} : vector<16xi32>
 plan.kernel @linear params [
     <"x" read tensor<40xf32>, 0 + 160 * tokens>,
     <"weight" read !mamba.bits<512x40, #mamba.bit_tile<rows = 16>>, 4096 + 0 * none>,

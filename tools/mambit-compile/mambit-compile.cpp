@@ -63,7 +63,10 @@ static cl::opt<BitSums> bitSums(
                clEnumValN(BitSums::dots, "dots",
                           "dot products of bytes with the bits"),
                clEnumValN(BitSums::lookup, "lookup",
-                          "tables of the sums of four columns")));
+                          "tables of the sums of four columns"),
+               clEnumValN(BitSums::planes, "planes",
+                          "counts of the bits that weights and planes of "
+                          "activations share")));
 static cl::opt<DenseType> denseType(
     "dense-type", cl::cat(category), cl::init(DenseType::asStored),
     cl::desc("Type of the embedding, lm_head and dense projections:"),

@@ -57,7 +57,8 @@ int main() {
     }
   };
   for (const Target &target : getHostTargets()) {
-    for (BitSums how : {BitSums::masks, BitSums::dots, BitSums::lookup})
+    for (BitSums how :
+         {BitSums::masks, BitSums::dots, BitSums::lookup, BitSums::planes})
       for (int64_t bits : {8, 16})
         if (cpu::supports(target, how))
           measure(target, bits, how);

@@ -35,6 +35,10 @@ std::vector<Target> test::getHostTargets() {
   plain.name = "no-capabilities";
   plain.capabilities.clear();
   targets.push_back(plain);
+  // Bits are counted by an operation that every target has in some way.
+  plain.name = "bit-count-alone";
+  plain.capabilities = {Capability::bitCount512};
+  targets.push_back(plain);
   return targets;
 }
 

@@ -13,8 +13,8 @@
 
 namespace mambit::test {
 
-/// Targets that this machine can run, and one with no capabilities at all, a
-/// record that is in no table.
+/// Targets that this machine can run; and records that are in no table: one
+/// with no capabilities at all, and one that counts bits however it can.
 std::vector<Target> getHostTargets();
 
 inline CodegenOptions summingBy(BitSums how) {

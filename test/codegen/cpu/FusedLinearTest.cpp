@@ -277,7 +277,8 @@ static void testKernel(CompiledKernel &kernel, const Case &c, unsigned seed) {
 template <typename Body>
 static void forAllWays(const Body &body) {
   for (const Target &target : getHostTargets())
-    for (BitSums how : {BitSums::masks, BitSums::dots, BitSums::lookup})
+    for (BitSums how :
+         {BitSums::masks, BitSums::dots, BitSums::lookup, BitSums::planes})
       if (cpu::supports(target, how) && !testing::Test::HasFatalFailure()) {
         SCOPED_TRACE(target.name + " " + stringify(how).str());
         body(target, how);
