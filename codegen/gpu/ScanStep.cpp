@@ -3,10 +3,11 @@
 //===--------------------------------------------------------------------===//
 //
 // All of it in one kernel, at the speed of the state's bytes. A block has some
-// channels of a head. A lane has adjacent ones of them, for loads of 16 bytes;
-// as many lanes as hold a block's channels are a row, and a row of lanes has a
-// run of rows of the state. The state, the convolution's window and the weights
-// depend on no kernel before: they are all asked for before the wait.
+// channels of a head, or some heads of a group. A lane has adjacent ones of
+// them, for loads of 16 bytes; as many lanes as hold a block's channels are a
+// row, and a row of lanes has a run of rows of the state. The state, the
+// convolution's window and the weights depend on no kernel before: they are all
+// asked for before the wait.
 //
 // Each block convolves its channels of x and, as all blocks of a group do, B
 // and C. So the window of B and C is read by many blocks and must be shifted
@@ -37,19 +38,27 @@ private:
     Vals window, weight;
     Val bias;
   };
-  Input loadInput(Val index, Val slot, Val head, Val firstChannel);
-  void emitToken(const Sequence &sequence, Val head, Val firstChannel);
+  Input loadInput(Val index, Val slot, Val firstHead, Val firstChannel);
+  void emitToken(const Sequence &sequence, Val firstHead, Val firstChannel);
+  /// Of a block's channel, counted from its first head's first.
+  Val getHead(Val firstHead, Val p) const {
+    return blockHeads == 1 ? firstHead : firstHead + p / headdim;
+  }
 
   /// The rows of the state that a lane has in registers at once.
   static constexpr int64_t kRows = 8;
-  /// Channels of a block. Measured on an H100, 64 rather than 32: 7.9 ms of 8.3
-  /// for 64 layers of 80 heads and 64 sequences, 5.3 µs of 5.9 a layer for one.
-  static constexpr int64_t kChannels = 64;
+  /// Bytes of a row of the state that a block has. Measured on an H100 with a
+  /// state of f32, 256 rather than 128: 7.9 ms of 8.3 for 64 layers of 80 heads
+  /// and 64 sequences, 5.3 µs of 5.9 a layer for one; of f16, two heads rather
+  /// than one, 63 µs of 68 a layer: what B and C cost is by the block.
+  static constexpr int64_t kRowBytes = 256;
 
-  int64_t width;    // adjacent channels of a lane
-  int64_t rowLanes; // lanes of a row
-  int64_t part;     // channels of a block
-  int64_t parts;    // blocks of a head
+  int64_t width;      // adjacent channels of a lane
+  int64_t rowLanes;   // lanes of a row
+  int64_t blockHeads; // heads of a block
+  int64_t across;     // channels of all of them
+  int64_t part;       // channels of a block
+  int64_t parts;      // blocks of a head
   int64_t threads;
   int64_t run;    // rows of the state of a row of lanes
   int64_t padded; // rows of all of them
@@ -57,15 +66,24 @@ private:
 } // namespace
 
 ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
-  width = 16 * 8 / getStateType().getIntOrFloatBitWidth();
+  int64_t bytes = getStateType().getIntOrFloatBitWidth() / 8;
+  width = 16 / bytes;
   while (headdim % width != 0)
     width /= 2;
+  int64_t most = kRowBytes / bytes;
+  blockHeads = 1;
+  for (int64_t n = 2; n * headdim <= most; ++n)
+    if (heads / groups % n == 0)
+      blockHeads = n;
+  across = blockHeads * headdim;
   rowLanes =
-      std::min<int64_t>(llvm::PowerOf2Ceil(headdim / width), kChannels / width);
+      std::min<int64_t>(llvm::PowerOf2Ceil(across / width), most / width);
   part = rowLanes * width;
-  parts = llvm::divideCeilSigned(headdim, part);
+  parts = llvm::divideCeilSigned(across, part);
   int64_t runs = llvm::PowerOf2Ceil(llvm::divideCeilSigned(stateSize, kRows));
-  threads = std::clamp<int64_t>(rowLanes * runs, 64, 512);
+  // A thread gates a channel.
+  threads =
+      std::clamp<int64_t>(rowLanes * runs, std::max<int64_t>(part, 64), 512);
   int64_t rows = threads / rowLanes;
   run = llvm::alignTo(llvm::divideCeilSigned(stateSize, rows), 4);
   if (run > kRows)
@@ -74,27 +92,29 @@ ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op) : ScanStrategy(b, op) {
 }
 
 void ScanStep::emit() {
-  b.phase("step", {{plan::Dim::sequences}, {plan::Dim::none, heads * parts}},
-          threads, [&](ArrayRef<Val> tile) {
-            emitToken(getSequence(tile[0]), tile[1] / parts,
-                      tile[1] % parts * part);
-          });
+  b.phase(
+      "step",
+      {{plan::Dim::sequences}, {plan::Dim::none, heads / blockHeads * parts}},
+      threads, [&](ArrayRef<Val> tile) {
+        emitToken(getSequence(tile[0]), tile[1] / parts * blockHeads,
+                  tile[1] % parts * part);
+      });
 }
 
-ScanStep::Input ScanStep::loadInput(Val index, Val slot, Val head,
+ScanStep::Input ScanStep::loadInput(Val index, Val slot, Val firstHead,
                                     Val firstChannel) {
   Input input;
   input.index = index;
   input.isShared = index < 2 * padded;
   Val n = index % padded, p = index - 2 * padded + firstChannel;
-  Val ofGroup = head / (heads / groups) * stateSize + inner;
+  Val ofGroup = firstHead / (heads / groups) * stateSize + inner;
   Val ofB = ofGroup + min(n, stateSize - 1);
   input.channel = select(input.isShared,
                          select(index < padded, ofB, ofB + groups * stateSize),
-                         head * headdim + min(max(p, 0), headdim - 1));
+                         firstHead * headdim + min(max(p, 0), across - 1));
   input.exists = (index < 2 * padded + part) &
                  (select(input.isShared, n, p) <
-                  select(input.isShared, b.index(stateSize), headdim));
+                  select(input.isShared, b.index(stateSize), across));
   for (int64_t w = 0; w + 1 < taps; ++w)
     input.window.push_back(
         b.load(b.buffer("conv_state"), {slot, w, input.channel}));
@@ -105,18 +125,24 @@ ScanStep::Input ScanStep::loadInput(Val index, Val slot, Val head,
   return input;
 }
 
-void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
+void ScanStep::emitToken(const Sequence &sequence, Val firstHead,
+                         Val firstChannel) {
   Type f32 = b.getF32Type();
   Val zxbcdt = b.buffer("zxbcdt");
   Val slot = sequence.slot, t = sequence.begin;
-  int64_t blocks = heads / groups * parts; // that share B and C
+  // That share B and C.
+  int64_t blocks = heads / groups / blockHeads * parts;
 
   // Before the wait: the first rows of the state, windows and weights.
   Val row = b.thread() / rowLanes, inPart = b.thread() % rowLanes * width;
   Val firstRow = row * run, p = firstChannel + inPart;
+  bool isWhole = across % part == 0;
+  Val own = isWhole ? p : min(p, across - width);
+  Val head = getHead(firstHead, own);
+  Val inHead = blockHeads == 1 ? own : own % headdim;
   auto stateAt = [&](Val n) -> SmallVector<Operand> {
     return {slot, head, padded == stateSize ? n : min(n, stateSize - 1),
-            headdim % part == 0 ? p : min(p, headdim - width)};
+            inHead};
   };
   // As it lies in memory.
   auto loadRows = [&](Val first) {
@@ -129,8 +155,11 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
   Vals s = loadRows(firstRow);
   SmallVector<Input> inputs;
   for (int64_t i = 0; i < 2 * padded + part; i += threads)
-    inputs.push_back(loadInput(b.thread() + i, slot, head, firstChannel));
-  Val skip = b.load(b.buffer("D"), {head}), a = b.load(b.buffer("A"), {head});
+    inputs.push_back(loadInput(b.thread() + i, slot, firstHead, firstChannel));
+  // A thread gates one channel.
+  Val gated = firstChannel + b.thread(), ofGate = min(gated, across - 1);
+  Val skip = b.load(b.buffer("D"), {getHead(firstHead, ofGate)});
+  Val a = b.load(b.buffer("A"), {head});
   Vals requested = s;
   for (const Input &input : inputs) {
     requested.append(input.window);
@@ -141,9 +170,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
   b.request(requested);
   b.waitForPrevious();
   b.when(sequence.end - sequence.begin == 1, [&] {
-    // A thread gates one channel.
-    Val gated = firstChannel + b.thread();
-    Val gateChannel = head * headdim + min(gated, headdim - 1);
+    Val gateChannel = firstHead * headdim + ofGate;
     Val z = b.load(zxbcdt, {t, gateChannel});
     Val convolved = b.shared({2 * padded + part}, f32);
     for (Input &input : inputs) {
@@ -160,8 +187,9 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
     b.barrier();
     Val isLast = b.shared({1}, b.getI32Type());
     b.when(b.thread() == 0, [&] {
-      Val ticket = b.atomicIncrement(
-          b.buffer("tickets"), {slot, head / (heads / groups)}, blocks - 1);
+      Val ticket =
+          b.atomicIncrement(b.buffer("tickets"),
+                            {slot, firstHead / (heads / groups)}, blocks - 1);
       b.store(ticket, isLast, {0});
     });
 
@@ -179,10 +207,10 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
           sums[j % 2] = fma(s, b.extract(fourC, j), sums[j % 2]);
           Val n = first + (i + j);
           auto keep = [&] { storeState(s, stateAt(n)); };
-          if (padded == stateSize && headdim % part == 0)
+          if (padded == stateSize && isWhole)
             keep();
           else
-            b.when((n < stateSize) & (p < headdim), keep);
+            b.when((n < stateSize) & (p < across), keep);
         }
       }
     };
@@ -197,7 +225,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val head, Val firstChannel) {
     Val partial = b.shared({rows, part}, f32);
     b.store(sums[0] + sums[1], partial, {row, inPart}, alignment);
     b.barrier();
-    b.when((b.thread() < part) & (gated < headdim), [&] {
+    b.when((b.thread() < part) & (gated < across), [&] {
       Val sum = b.load(partial, {0, b.thread()});
       for (int64_t other = 1; other < rows; ++other)
         sum = sum + b.load(partial, {other, b.thread()});

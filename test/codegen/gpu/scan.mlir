@@ -4,9 +4,10 @@
 // RUN: mambit-opt %s --emit-kernels=target=sm_86 | FileCheck %s --check-prefixes=CHECK,SMALL
 // RUN: sed -e 's/4x128x64xf32/4x128x64xf16/g' -e 's/131072/65536/' %s | mambit-opt --emit-kernels=target=sm_90a | FileCheck %s --check-prefix=HALF
 
-// A state of 16 bits moves in 16 bytes too, and never becomes infinite.
+// A state of 16 bits moves in 16 bytes too, two heads a block, and never becomes
+// infinite.
 // HALF-LABEL: func.func private @scan_step(
-// HALF-SAME:    grid = "sequences, 4", threads = 128
+// HALF-SAME:    grid = "sequences, 2", threads = 256
 // HALF:         vector.load {{.*}} {alignment = 16 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<8xf16>
 // HALF:         vector.bitcast {{.*}} : vector<8xf16> to vector<4xi32>
 // HALF:         arith.extf {{.*}} : vector<8xf16> to vector<8xf32>
@@ -28,7 +29,7 @@
 
 // The sums of a large state would not fit in registers: token by token.
 // CHECK-LABEL: func.func private @large_step(
-// CHECK-SAME:    threads = 128
+// CHECK-SAME:    grid = "sequences, 1", threads = 256
 // CHECK-NOT:   @large_chunks
 // CHECK-LABEL: func.func private @large_conv(
 // CHECK-SAME:    when = "1 <= tokens - sequences"
