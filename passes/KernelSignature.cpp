@@ -182,8 +182,10 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::ScanOp op) {
   builder.addResult("y", op.getY());
 
   auto f32 = Float32Type::get(op.getContext());
-  int64_t halves = 2 * op.getGroups() * llvm::alignTo(op.getDState(), 16);
-  builder.addScratch("xbc", {std::max(op.getConvChannels(), halves)}, f32);
+  int64_t chunks =
+      op.getGroups() * (2 * llvm::alignTo(op.getDState(), 16) + kScanChunk) +
+      op.getHeads() * 4;
+  builder.addScratch("xbc", {std::max(op.getConvChannels(), chunks)}, f32);
   builder.addScratch("dt", {op.getHeads()}, f32);
   builder.addScratch("decay", {op.getHeads()}, f32);
   builder.addCounters("tickets", op.getGroups());

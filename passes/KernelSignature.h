@@ -28,8 +28,10 @@
 //                                     else v = x
 //    - fused_linear with shift_weight:
 //        tau    f32 [T]
-//    - scan: xbc f32 [tokens][C] after SiLU, or two halves in 16 bits of B and
-//      C alone, d_state up to a multiple of 16; dt and decay f32 [tokens][H]
+//    - scan: xbc f32 [tokens][C] after SiLU; or, where a GPU takes chunks of
+//      tokens, of all tokens two halves in 16 bits of B and C alone, d_state up
+//      to a multiple of 16; [tokens][groups][kScanChunk] products of C and B;
+//      [H][4][tokens] of step sizes; dt and decay f32 [tokens][H]
 //    - top_k: best i64 [rows][parts·K], the best K of each part of a row
 // 4. Counters, which a slot has for all kernels in common: zero in a new slot,
 //    and left zero by every launch.
@@ -51,6 +53,9 @@ namespace mambit {
 
 /// The logits of a part of a row, whose best top_k finds first.
 constexpr int64_t kTopKPart = 2048;
+
+/// The most tokens of a chunk of a scan.
+inline constexpr int64_t kScanChunk = 32;
 
 /// Whether kernels are made of this operation: mamba.embedding,
 /// mamba.fused_linear, mamba.scan, mamba.top_k.

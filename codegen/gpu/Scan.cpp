@@ -42,13 +42,18 @@ Val ScanStrategy::Convolution::input(Val token, bool maybeOfState) const {
                 x);
 }
 
-Val ScanStrategy::Convolution::at(Val token) const {
+Val ScanStrategy::Convolution::of(ArrayRef<Val> inputs) const {
   Val sum = bias;
-  for (int64_t w = 0; w < scan->taps; ++w) {
-    int64_t before = scan->taps - 1 - w;
-    sum = fma(input(token - before, before != 0), weight[w], sum);
-  }
+  for (auto [x, w] : llvm::zip_equal(inputs, weight))
+    sum = fma(x, w, sum);
   return sum;
+}
+
+Val ScanStrategy::Convolution::at(Val token) const {
+  Vals inputs;
+  for (int64_t before = scan->taps - 1; before >= 0; --before)
+    inputs.push_back(input(token - before, before != 0));
+  return of(inputs);
 }
 
 Vals ScanStrategy::Convolution::window() const {

@@ -41,7 +41,8 @@ protected:
     /// The input of a token, clamped to the last; it may be of the state, which
     /// has those before the sequence's first token.
     Val input(Val token, bool maybeOfState) const;
-    /// Before SiLU.
+    /// Of the inputs of a token and those before it, before SiLU.
+    Val of(llvm::ArrayRef<Val> inputs) const;
     Val at(Val token) const;
     /// The last inputs, which are the new state.
     Vals window() const;

@@ -345,6 +345,18 @@ Val SimtBuilder::address(Val buffer, ArrayRef<Operand> at) {
       Value(toInteger(byte, 64))));
 }
 
+Val SimtBuilder::advance(Val address, const Operand &bytes) {
+  LLVM::GEPArg offset = int32_t(bytes.number);
+  if (bytes.value)
+    offset = Value(toInteger(bytes.value, 64));
+  return wrap(
+      create<LLVM::GEPOp>(address.getType(), getI8Type(), address, offset));
+}
+
+Val SimtBuilder::loadFrom(Val address, Type type, llvm::Align alignment) {
+  return wrap(create<LLVM::LoadOp>(type, address, alignment.value()));
+}
+
 Val SimtBuilder::atomicIncrement(Val buffer, ArrayRef<Operand> at,
                                  int64_t last) {
   return wrap(create<LLVM::AtomicRMWOp>(
@@ -395,13 +407,11 @@ Vals SimtBuilder::mmaHalves(ArrayRef<Val> a, ArrayRef<Val> b, ArrayRef<Val> acc,
 }
 
 Vals SimtBuilder::loadMatrices(Val address, int64_t offset, bool transposed) {
-  // A constant offset is part of the instruction.
-  Value row = create<LLVM::GEPOp>(address.getType(), getI8Type(), address,
-                                  ArrayRef<LLVM::GEPArg>{int32_t(offset)});
   auto result = LLVM::LLVMStructType::getLiteral(
       getContext(), SmallVector<Type>(4, getI32Type()));
   Value words = create<NVVM::LdMatrixOp>(
-      result, row, 4, transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+      result, advance(address, offset), 4,
+      transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
       NVVM::LdStMatrixShapeAttr::get(getContext(), 8, 8),
       NVVM::LdStMatrixEltType::B16);
   Vals matrices;
@@ -411,9 +421,11 @@ Vals SimtBuilder::loadMatrices(Val address, int64_t offset, bool transposed) {
   return matrices;
 }
 
-void SimtBuilder::copyAsync(Val to, Val from) {
-  create<NVVM::CpAsyncOp>(to, from, 16, NVVM::LoadCacheModifierKind::CG,
-                          Value());
+void SimtBuilder::copyAsync(Val to, Val from, int64_t bytes, Val existing) {
+  create<NVVM::CpAsyncOp>(to, from, bytes,
+                          bytes == 16 ? NVVM::LoadCacheModifierKind::CG
+                                      : NVVM::LoadCacheModifierKind::CA,
+                          existing);
 }
 
 void SimtBuilder::waitForCopies() {

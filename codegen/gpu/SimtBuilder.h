@@ -53,6 +53,8 @@ public:
   Val thread() { return threadIndex; }
   Val lane() { return threadIndex % kWarp; }
   Val warp() { return threadIndex / kWarp; }
+  int64_t numThreads() const { return threads; }
+  int64_t numWarps() const { return threads / kWarp; }
   void barrier();
   /// Among some warps only, of so many threads together.
   void barrier(int64_t threads);
@@ -153,6 +155,10 @@ public:
   Val flat(Val buffer);
   /// The address of an element, of global or shared memory.
   Val address(Val buffer, llvm::ArrayRef<Operand> at);
+  /// The address so many bytes behind. A constant becomes part of instructions.
+  Val advance(Val address, const Operand &bytes);
+  /// What lies at an address.
+  Val loadFrom(Val address, mlir::Type type, llvm::Align alignment);
   /// Adds one to an i32 in global memory, or makes it 0 if it was `last`.
   /// Returns what it was. Orders nothing: what must have been read before must
   /// have been used.
@@ -171,9 +177,10 @@ public:
   /// of a row, less `offset` bytes, lanes 8i … those of the rows of matrix i.
   Vals loadMatrices(Val address, int64_t offset, bool transposed = false);
 
-  /// Copies 16 bytes to shared memory. They are there after waitForCopies, for
-  /// other threads after a barrier.
-  void copyAsync(Val to, Val from);
+  /// Copies 4, 8 or 16 bytes to shared memory, zeros behind the `existing`
+  /// ones. They are there after waitForCopies, for other threads after a
+  /// barrier.
+  void copyAsync(Val to, Val from, int64_t bytes = 16, Val existing = {});
   void waitForCopies();
 
   /// The value of a lane so many before; that of the lane itself in the first.

@@ -64,7 +64,7 @@ func.func private @project(%0: !x, %1: !w, %2: tensor<6xf32>, %3: tensor<6xf32>)
 // CHECK-NEXT:   <"offsets" read tensor<i32>, 4 + 4 * sequences>,
 // CHECK-NEXT:   <"slots" read tensor<i32>, 0 + 4 * sequences>,
 // CHECK-NEXT:   <"y" write tensor<6xf32>, 0 + 24 * tokens>,
-// CHECK-NEXT:   <"xbc" read_write tensor<32xf32>, 0 + 128 * tokens>,
+// CHECK-NEXT:   <"xbc" read_write tensor<72xf32>, 0 + 288 * tokens>,
 // CHECK-NEXT:   <"dt" read_write tensor<2xf32>, 0 + 8 * tokens>,
 // CHECK-NEXT:   <"decay" read_write tensor<2xf32>, 0 + 8 * tokens>,
 // CHECK-NEXT:   <"tickets" read_write tensor<1xi32>, 0 + 4 * slots>] {

@@ -26,22 +26,29 @@
 // CHECK:         llvm.atomicrmw uinc_wrap {{.*}} monotonic : !llvm.ptr<1>, i32
 // CHECK:         vector.store {{.*}} {alignment = 16 : i64} : memref<?x9x24x32xf32, strided<{{.*}}>>, vector<4xf32>
 
-// Longer sequences: the halves of B and C; then chunks of 64 tokens of three
-// heads, the next one's B and C on their way while this one's y is gated.
+// Longer sequences: the halves of B and C, and the steps; their products; then
+// chunks of 32 tokens of a head. B and the gates are on their way while C is
+// used, the next C and x while B is.
 // CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_inputs
-// CHECK-SAME:    grid = "sequences, 8, 32 / 32", threads = 512
+// CHECK-SAME:    grid = "sequences, 16, 2", threads = 512
 // CHECK-SAME:    when = "1 <= tokens - sequences"
 // CHECK:         llvm.call_intrinsic "llvm.nvvm.ff2bf16x2.rn"
+// CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_products
+// CHECK-SAME:    grid = "sequences, 32, 1", threads = 64
+// CHECK:         nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
 // CHECK-LABEL: func.func private @scan_h9_p32_g1_s24_chunks
-// CHECK-SAME:    grid = "sequences, 3", threads = 192
+// CHECK-SAME:    grid = "sequences, 9", threads = 64
 // CHECK-SAME:    when = "1 <= tokens - sequences"
 // CHECK:         nvvm.cp.async.shared.global
 // CHECK:         scf.for
-// CHECK:         nvvm.ldmatrix
-// CHECK:         nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
-// CHECK:         nvvm.ldmatrix {{.*}}mma_layout<col>
 // CHECK:         nvvm.barrier
 // CHECK:         nvvm.cp.async.shared.global
+// CHECK:         nvvm.ldmatrix
+// CHECK:         nvvm.mma.sync {{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
+// CHECK:         nvvm.cp.async.wait.group 1
+// CHECK:         nvvm.barrier
+// CHECK:         nvvm.cp.async.shared.global
+// CHECK:         nvvm.ldmatrix {{.*}}mma_layout<col>
 
 // A token or two, where products of bits are native: each block makes the
 // planes. Weights are asked for before the wait; then a barrier for the largest

@@ -1,4 +1,4 @@
-// How long a chunk of the scan is, and where none fits.
+// The phases of the scan, and where chunks do not fit.
 
 // RUN: mambit-opt %s --emit-kernels=target=sm_90a | FileCheck %s --check-prefixes=CHECK,LARGE
 // RUN: mambit-opt %s --emit-kernels=target=sm_86 | FileCheck %s --check-prefixes=CHECK,SMALL
@@ -19,13 +19,17 @@
 // HALF:         vector.load {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 // HALF:         vector.store {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 
-// One head a block of the step, two a block of chunks.
+// One head a block. As many blocks share a multiprocessor as fit.
 // CHECK-LABEL: func.func private @scan_step(
 // CHECK-SAME:    grid = "sequences, 4", threads = 256
+// CHECK-LABEL: func.func private @scan_inputs(
+// CHECK-SAME:    grid = "sequences, 16, 5"
+// CHECK-LABEL: func.func private @scan_products(
+// CHECK-SAME:    grid = "sequences, 32, 1"
 // CHECK-LABEL: func.func private @scan_chunks(
-// CHECK-SAME:    grid = "sequences, 2", threads = 256
-// LARGE:         memref.view {{.*}} memref<4x64x68xi32, 3>
-// SMALL:         memref.view {{.*}} memref<4x32x68xi32, 3>
+// LARGE-SAME:    blocks = 3
+// SMALL-SAME:    blocks = 1
+// CHECK-SAME:    grid = "sequences, 4", threads = 128
 
 // The sums of a large state would not fit in registers: token by token.
 // CHECK-LABEL: func.func private @large_step(
