@@ -558,9 +558,11 @@ void ScanChunks::forPieces(function_ref<void(Val piece)> body) {
 Vals ScanChunks::loadProducts(const Chunk &of) {
   Val words = b.flat(b.buffer("xbc"));
   Vals products;
-  Val row = getProducts(of.first + min(b.lane(), of.tokens - 1), group);
+  Val l = min(b.lane(), of.tokens - 1);
+  Val row = getProducts(of.first + l, group);
+  Val lastPiece = l / kRows * (kRows / 8) + (kRows / 8 - 1); // that there is
   forPieces([&](Val piece) {
-    Val at = row + piece * 8;
+    Val at = row + min(piece, lastPiece) * 8;
     for (int64_t i = 0; i < 8; i += 4)
       products.push_back(b.load(words, {at + i}, 4, llvm::Align(16)));
   });
