@@ -161,7 +161,7 @@ void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
                                    columnOf(from + i));
         x.emplace_back();
         for (int64_t part = 0; part < parts; ++part) {
-          Val rounded = b.toFloat(rest, element);
+          Val rounded = b.round(rest, element);
           x.back().push_back(b.bitcast(rounded, b.vector(i32, 2)));
           rest = rest - b.toF32(rounded);
         }

@@ -49,13 +49,6 @@ Val SimtBuilder::loadFour(Val bytes, Val at) {
                  vector(getI32Type(), 4));
 }
 
-Val SimtBuilder::toFloat(Val x, Type element) {
-  Type type = element;
-  if (auto lanes = dyn_cast<VectorType>(x.getType()))
-    type = lanes.clone(element);
-  return wrap(create<arith::TruncFOp>(type, x));
-}
-
 Val SimtBuilder::gather(ArrayRef<Val> lanes) {
   SmallVector<Value> values(lanes.begin(), lanes.end());
   return wrap(create<vector::FromElementsOp>(

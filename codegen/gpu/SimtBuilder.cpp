@@ -270,24 +270,29 @@ void SimtBuilder::storeWord(Val word, Val bytes, Val row, Val byte) {
         {row, byte}, llvm::Align(4));
 }
 
-//===--------------------------------------------------------------------===//
-// Addresses
-//===--------------------------------------------------------------------===//
+Val SimtBuilder::round(Val x, Type element) {
+  auto vector = dyn_cast<VectorType>(x.getType());
+  Type type = vector ? Type(vector.clone(element)) : element;
+  return wrap(create<arith::TruncFOp>(type, x));
+}
 
 Val SimtBuilder::fromF32(Val x, Type element) {
   if (element.isF32())
     return x;
-  auto vector = dyn_cast<VectorType>(x.getType());
-  Type type = vector ? Type(vector.clone(element)) : element;
-  Val largest = constant(
-      type, APFloat::getLargest(cast<FloatType>(element).getFloatSemantics())
-                .convertToDouble());
-  Val rounded = wrap(create<arith::TruncFOp>(type, x));
+  Val rounded = round(x, element);
+  Val largest =
+      constant(rounded.getType(),
+               APFloat::getLargest(cast<FloatType>(element).getFloatSemantics())
+                   .convertToDouble());
   // Infinity is what is out of range; pairs take one instruction each.
   rounded = wrap(create<arith::MinimumFOp>(rounded, largest));
   return wrap(
       create<arith::MaximumFOp>(rounded, wrap(create<arith::NegFOp>(largest))));
 }
+
+//===--------------------------------------------------------------------===//
+// Addresses
+//===--------------------------------------------------------------------===//
 
 void SimtBuilder::request(ArrayRef<Val> loaded) {
   SmallVector<Value> scalars;
@@ -351,10 +356,6 @@ Val SimtBuilder::advance(Val address, const Operand &bytes) {
     offset = Value(toInteger(bytes.value, 64));
   return wrap(
       create<LLVM::GEPOp>(address.getType(), getI8Type(), address, offset));
-}
-
-Val SimtBuilder::loadFrom(Val address, Type type, llvm::Align alignment) {
-  return wrap(create<LLVM::LoadOp>(type, address, alignment.value()));
 }
 
 Val SimtBuilder::atomicIncrement(Val buffer, ArrayRef<Operand> at,

@@ -118,8 +118,6 @@ public:
   Val bytes(Val buffer);
   /// Four words of a run of bytes.
   Val loadFour(Val bytes, Val at);
-  /// f32 rounded to f16 or bf16.
-  Val toFloat(Val x, mlir::Type element);
   /// One value a lane.
   Val gather(llvm::ArrayRef<Val> lanes);
 
@@ -146,6 +144,8 @@ public:
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
   void storeWord(Val word, Val bytes, Val row, Val byte);
 
+  /// f32 rounded to f16 or bf16, to infinity beyond their range.
+  Val round(Val x, mlir::Type element);
   /// KernelBuilder's, by the chip's instructions.
   Val fromF32(Val x, mlir::Type element);
 
@@ -157,8 +157,6 @@ public:
   Val address(Val buffer, llvm::ArrayRef<Operand> at);
   /// The address so many bytes behind. A constant becomes part of instructions.
   Val advance(Val address, const Operand &bytes);
-  /// What lies at an address.
-  Val loadFrom(Val address, mlir::Type type, llvm::Align alignment);
   /// Adds one to an i32 in global memory, or makes it 0 if it was `last`.
   /// Returns what it was. Orders nothing: what must have been read before must
   /// have been used.
