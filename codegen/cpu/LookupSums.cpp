@@ -39,7 +39,8 @@ LookupSums::LookupSums(KernelBuilder &b, const Target &target,
   // Sums in 16 bits hold this many additions of a byte.
   int64_t perBlock = kTables * kEntries / bytes * kHalves;
   int64_t additions = (1 << 16) / ((int64_t(1) << digitBits) - 1);
-  maxBlocks = anywhere ? blocks : additions / perBlock / 2 * 2;
+  atOnce = target.vectorRegisters / 8;
+  maxBlocks = anywhere ? blocks : additions / perBlock / atOnce * atOnce;
 }
 
 //===--------------------------------------------------------------------===//
@@ -151,32 +152,28 @@ Vals LookupSums::accumulate(ArrayRef<Vals> indices, Val tables, Val first,
                                    : "llvm.x86.avx2.pshuf.b";
     return b.intrinsic(name, i8, {table, index});
   };
-  if (anywhere) {
-    // The four bytes of a row's word add up.
-    for (int64_t digit = 0; digit < digits; ++digit)
-      for (auto [index, block] : llvm::zip(indices, at))
-        for (int64_t half = 0; half < kHalves; ++half) {
-          Val &sum = acc[digit * 2 + half];
-          sum = b.intrinsic("llvm.x86.avx512.vpdpbusd.512", sum.getType(),
-                            {sum, lookUp(index[half], block, digit, half),
-                             b.constant(i8, 1)});
-        }
-    return acc;
-  }
-  // Bytes are rows. Even and odd ones together, mod 2^16, and odd ones alone.
-  Type i16 = getPartial();
-  Val odd = b.bitcast(b.constant(i16, 0x0100), i8);
+  Type partial = getPartial();
+  Val odd =
+      b.bitcast(b.constant(b.vector(b.getI16Type(), bytes / 2), 0x0100), i8);
   int64_t most = 255 / ((int64_t(1) << digitBits) - 1);
   for (int64_t digit = 0; digit < digits; ++digit) {
     Val sum;
     int64_t count = 0;
+    Val *sums = &acc[digit * numPartials()];
     auto flush = [&] {
-      acc[digit * 2] = acc[digit * 2] + b.bitcast(sum, i16);
-      acc[digit * 2 + 1] =
-          acc[digit * 2 + 1] +
-          b.intrinsic(bytes == 64 ? "llvm.x86.avx512.pmaddubs.w.512"
-                                  : "llvm.x86.avx2.pmadd.ub.sw",
-                      i16, {sum, odd});
+      if (anywhere) {
+        // The four bytes of a row's word add up.
+        sums[0] = b.intrinsic("llvm.x86.avx512.vpdpbusd.512", partial,
+                              {sums[0], sum, b.constant(i8, 1)});
+      } else {
+        // Bytes are rows. Even and odd ones together, mod 2^16, and odd ones
+        // alone.
+        sums[0] = sums[0] + b.bitcast(sum, partial);
+        sums[1] =
+            sums[1] + b.intrinsic(bytes == 64 ? "llvm.x86.avx512.pmaddubs.w.512"
+                                              : "llvm.x86.avx2.pmadd.ub.sw",
+                                  partial, {sum, odd});
+      }
       sum = {};
       count = 0;
     };
@@ -204,10 +201,9 @@ static Val addLanes(KernelBuilder &b, Val v) {
 Val LookupSums::finish(ArrayRef<Val> acc) {
   Val total;
   for (int64_t digit = digits; digit-- > 0;) {
-    Val sum = acc[digit * 2], other = acc[digit * 2 + 1];
-    if (anywhere) {
-      sum = sum + other;
-    } else {
+    Val sum = acc[digit * numPartials()];
+    if (!anywhere) {
+      Val other = acc[digit * numPartials() + 1];
       Type i32 = b.vector(b.getI32Type(), bytes / 2);
       Val even = addLanes(b, b.zeroExtend(sum - (other << 8), i32));
       Val odd = addLanes(b, b.zeroExtend(other, i32));
@@ -245,13 +241,14 @@ Val LookupSums::emitToken(Val bits, Val rowTile, Val tables, Val t) {
       }
       return accumulate(indices, tables, t, at, Vals(acc));
     };
-    Vals acc(2 * digits, b.constant(getPartial(), 0));
-    acc = b.loop(begin, begin + count / 2 * 2, 2, acc,
+    Vals acc(digits * numPartials(), b.constant(getPartial(), 0));
+    int64_t rest = count % atOnce;
+    acc = b.loop(begin, begin + count - rest, atOnce, acc,
                  [&](Val block, ArrayRef<Val> carried) {
-                   return some(block, 2, carried);
+                   return some(block, atOnce, carried);
                  });
-    if (count % 2 != 0)
-      acc = some(b.index(begin + count - 1), 1, acc);
+    if (rest != 0)
+      acc = some(b.index(begin + count - rest), rest, acc);
     total = total + finish(acc);
   });
   return total;
@@ -262,7 +259,7 @@ void LookupSums::emitTokens(Val bits, Val rowTile, Val rowTiles,
                             Val tokens, int64_t mostTokens,
                             function_ref<void(Val, Val, Val)> body) {
   auto partial = cast<VectorType>(getPartial());
-  int64_t lanes = partial.getNumElements(), vectors = 2 * digits;
+  int64_t lanes = partial.getNumElements(), vectors = digits * numPartials();
   Val sums = b.scratch(mostRowTiles * mostTokens * vectors * lanes,
                        partial.getElementType(), llvm::Align(64));
   Val totals;
@@ -304,9 +301,11 @@ void LookupSums::emitTokens(Val bits, Val rowTile, Val rowTiles,
         });
       });
     };
-    b.loop(begin, begin + count / 2 * 2, 2, [&](Val block) { some(block, 2); });
-    if (count % 2 != 0)
-      some(b.index(begin + count - 1), 1);
+    int64_t rest = count % atOnce;
+    b.loop(begin, begin + count - rest, atOnce,
+           [&](Val block) { some(block, atOnce); });
+    if (rest != 0)
+      some(b.index(begin + count - rest), rest);
     bool last = begin + count == blocks;
     each([&](Val r, Val t) {
       Val sum = finish(loadSums(r, t));

@@ -38,11 +38,12 @@ private:
   Val getTable(Val block, Val token, Val tokens);
   /// Which entries the bits of a block select, low halves of bytes first.
   Vals getIndices(Val bits, Val rowTile, Val block);
-  /// Adds what is looked up in the tables `at` of some blocks, to two partial
-  /// sums a digit.
+  /// Adds what is looked up in the tables `at` of some blocks, to the partial
+  /// sums of each digit.
   Vals accumulate(llvm::ArrayRef<Vals> indices, Val tables, Val first,
                   llvm::ArrayRef<Val> at, Vals acc);
   mlir::Type getPartial();
+  int64_t numPartials() const { return anywhere ? 1 : 2; } // of a digit
   /// Partial sums as a sum for each row.
   Val finish(llvm::ArrayRef<Val> acc);
   void groups(llvm::function_ref<void(int64_t, int64_t)> body);
@@ -54,6 +55,8 @@ private:
   /// A shuffle reaches all bytes of a vector, not those of a lane of 128 bits.
   bool anywhere;
   int64_t blocks, maxBlocks;
+  /// Blocks whose indices are in registers at once.
+  int64_t atOnce;
 };
 
 } // namespace mambit::cpu
