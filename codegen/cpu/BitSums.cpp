@@ -375,10 +375,13 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
   }
   case BitSums::lookup: { // eight tables, 40 each, for all rows
     double make = 8 * 40 / rowTiles, digits = planes + 1;
+    // The tables of several tokens are in the nearest cache for some rows;
+    // those of one come from the next, by 32 bytes.
+    double read = tokens == 1 ? 4 * digits : 0;
     if (target.has(Capability::bytePermute512) &&
         target.has(Capability::byteDotAccumulate512))
-      return make + 3 / tokens + digits * 4; // shuffle, add
-    return make + vectors * (6 / tokens + digits * 5);
+      return make + read + 3 / tokens + digits * 4; // shuffle, add
+    return make + read + vectors * (6 / tokens + digits * 5);
   }
   case BitSums::planes: // and, count, add
     return vectors * activationBits * 3;

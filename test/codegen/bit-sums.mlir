@@ -21,7 +21,7 @@
 // One token keeps its sums in registers; more share what is unpacked.
 
 // LOOKUP-LABEL: func.func private @linear_matmul_one(
-// LOOKUP-SAME:      attributes {grid = "40", when = "1 <= tokens <= 1"}
+// LOOKUP-SAME:      attributes {grid = "400", when = "1 <= tokens <= 1"}
 // V3-COUNT-24:      call_intrinsic "llvm.x86.avx2.pshuf.b"
 // V3:               call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
 // V4-COUNT-12:      call_intrinsic "llvm.x86.avx512.pshuf.b.512"
@@ -29,18 +29,18 @@
 // VBMI:             call_intrinsic "llvm.x86.avx512.permvar.qi.512"
 // VBMI:             call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 // LOOKUP-LABEL: func.func private @linear_matmul_many(
-// LOOKUP-SAME:      attributes {grid = "tokens / 8, 40 / 4", when = "2 <= tokens"}
+// LOOKUP-SAME:      attributes {grid = "tokens / 8, 400 / 4", when = "2 <= tokens"}
 
-// With so few rows tables pay for one token alone.
+// Tables pay for several tokens, which use them again for some rows.
 
 // AUTO-LABEL:   func.func private @linear_tables(
-// AUTO-SAME:        when = "1 <= tokens <= 1"
-// AUTO-LABEL:   func.func private @linear_matmul_one(
-// AUTO:         call_intrinsic "llvm.x86.avx512.permvar.qi.512"
-// AUTO-LABEL:   func.func private @linear_matmul_many(
 // AUTO-SAME:        when = "2 <= tokens"
+// AUTO-LABEL:   func.func private @linear_matmul_one(
+// AUTO-SAME:        when = "1 <= tokens <= 1"
 // AUTO-NOT:     permvar
 // AUTO:         call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+// AUTO-LABEL:   func.func private @linear_matmul_many(
+// AUTO:         call_intrinsic "llvm.x86.avx512.permvar.qi.512"
 
 // DOTS-NOT:     @linear_tables
 // DOTS-LABEL:   func.func private @linear_matmul(
@@ -58,15 +58,15 @@
 // PLANES:       math.ctpop {{.*}} : vector<16xi32>
 plan.kernel @linear params [
     <"x" read tensor<40xf32>, 0 + 160 * tokens>,
-    <"weight" read !mamba.bits<640x40, #mamba.bit_tile<rows = 16>>, 5120 + 0 * none>,
-    <"weight.zeros" read tensor<640x40xi32, #plan.zeros<rows = 16>>, 164 + 0 * none>,
-    <"y" write tensor<640xf32>, 0 + 2560 * tokens>,
+    <"weight" read !mamba.bits<6400x40, #mamba.bit_tile<rows = 16>>, 51200 + 0 * none>,
+    <"weight.zeros" read tensor<6400x40xi32, #plan.zeros<rows = 16>>, 164 + 0 * none>,
+    <"y" write tensor<6400xf32>, 0 + 25600 * tokens>,
     <"digits" read_write tensor<2x64xi8>, 0 + 128 * tokens>,
     <"tables" read_write tensor<768xi8>, 0 + 768 * tokens>,
     <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
     <"qsum" read_write tensor<i32>, 0 + 4 * tokens>] {
-^bb0(%x: tensor<?x40xf32>, %w: !mamba.bits<640x40, #mamba.bit_tile<rows = 16>>):
+^bb0(%x: tensor<?x40xf32>, %w: !mamba.bits<6400x40, #mamba.bit_tile<rows = 16>>):
   %y = mamba.fused_linear %x, %w {activation_bits = 16 : i64}
-     : (tensor<?x40xf32>, !mamba.bits<640x40, #mamba.bit_tile<rows = 16>>) -> tensor<?x640xf32>
-  plan.return %y : tensor<?x640xf32>
+     : (tensor<?x40xf32>, !mamba.bits<6400x40, #mamba.bit_tile<rows = 16>>) -> tensor<?x6400xf32>
+  plan.return %y : tensor<?x6400xf32>
 }
