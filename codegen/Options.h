@@ -9,7 +9,7 @@
 
 namespace mambit {
 
-/// How GPUs multiply 1-bit weights by quantised activations: `automatic` is a
+/// How GPUs multiply 1-bit weights by activations: `automatic` is a
 /// strategy for each number of tokens, every other one is used for all.
 enum class MatmulStrategy { automatic, split, mma, wgmma };
 

@@ -155,17 +155,20 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::FusedLinearOp op) {
   auto f32 = Float32Type::get(context);
   int64_t k = cast<RankedTensorType>(op.getX().getType()).getDimSize(1);
   bool isBits = isa<mamba::BitsType>(op.getWeight().getType());
-  if (int64_t bits = op.getActivationBits(); bits < 32) {
+  int64_t bits = op.getActivationBits();
+  if (isBits) {
     int64_t padded = llvm::alignTo(k, 32);
     auto i8 = IntegerType::get(context, 8);
     builder.addScratch("digits", {bits / 8, padded}, i8);
-    builder.addScratch("tables", {padded / 4 * (bits == 16 ? 48 : 32)}, i8);
+    if (bits < 32)
+      builder.addScratch("tables", {padded / 4 * (bits == 16 ? 48 : 32)}, i8);
     builder.addScratch("scale", {}, f32);
-    builder.addScratch("qsum", {}, IntegerType::get(context, 32));
-  } else if (isBits || op.getRows() || op.getNormGroups() ||
-             op.getNormWeight()) {
-    builder.addScratch("v", {k}, f32);
+    builder.addScratch("qsum", {},
+                       IntegerType::get(context, bits == 32 ? 64 : 32));
   }
+  if (bits == 32 &&
+      (isBits || op.getRows() || op.getNormGroups() || op.getNormWeight()))
+    builder.addScratch("v", {k}, f32);
   if (op.getShiftWeight())
     builder.addScratch("tau", {}, f32);
   return builder.take();

@@ -11,17 +11,18 @@
 // 2. The results that are not states.
 // 3. Scratch, what the operation needs between its phases; T is the extent of
 //    its rows, or of its tokens without rows:
-//    - fused_linear, activation_bits < 32:
-//        digits i8 [T][planes][Kpad]  8 bits: q. 16 bits: low and high digit,
-//                                     q = 256·high + low, low in -128..127.
-//                                     Kpad = K up to a multiple of 32; padding
-//                                     0
+//    - fused_linear of bits:
+//        digits i8 [T][bits/8][Kpad]  q in signed digits of 8 bits, the lowest
+//                                     first, q = Σ_i 256^i · digit_i; Kpad = K
+//                                     up to a multiple of 32; padding 0
 //        tables i8 [T][Kpad·N/4]      sums of columns, for CPUs that look them
 //                                     up (codegen/cpu/LookupSums.h); N = 48
 //                                     bytes for four columns, 32 of 8 bits; or
 //                                     planes of bits (codegen/cpu/BitSums.cpp)
 //        scale  f32 [T]
 //        qsum   i32 [T]               Σ_k q[k]
+//      With activation_bits = 32 there are no tables, qsum is i64, and all are
+//      for GPUs alone (codegen/gpu/Prologue.cpp).
 //    - fused_linear, activation_bits = 32:
 //        v      f32 [T][K]            for bits; for a dense matrix only if
 //                                     there are rows, a norm or a norm_weight,

@@ -36,9 +36,10 @@ static constexpr int64_t kSpansTogether = 16, kTokensTogether = 4;
 /// takes (about 160 and 40 instructions of a warp, span by span), and the
 /// tiles.
 int64_t FusedLinear::chooseRowTiles(bool fused, int64_t tokens) const {
-  int64_t most = std::min({kWeightWords / (4 * spansOfWarp),
-                           kCountBytes / (tokens * warps * kTileRows * 4),
-                           warps * SimtBuilder::kWarp / kTileRows, rowTiles});
+  int64_t most =
+      std::min({kWeightWords / (4 * spansOfWarp),
+                kCountBytes / (tokens * warps * kTileRows * sumBits() / 8),
+                warps * SimtBuilder::kWarp / kTileRows, rowTiles});
   if (fused) // an element of the result a thread
     most = std::min(most, warps * SimtBuilder::kWarp / kTileRows / tokens);
   int64_t best = 1, least = std::numeric_limits<int64_t>::max();
@@ -68,7 +69,7 @@ void FusedLinear::emitBitPlanes(StringRef suffix, bool fused,
   auto body = [&](ArrayRef<Val> tile) {
     Val g = b.lane() / 4, inQuad = b.lane() % 4;
     Val weight = b.buffer("weight");
-    Val counts = b.shared({tokens * warps, rows}, i32);
+    Val counts = b.shared({tokens * warps, rows}, b.getIntegerType(sumBits()));
     std::optional<Activations> activations;
     if (fused)
       activations.emplace(*this, tokens);
@@ -173,6 +174,13 @@ void FusedLinear::emitBitPlanes(StringRef suffix, bool fused,
 /// rows; the last plane of all is negative. The four lanes of a row add up: the
 /// first and third get the first row's, the others the second's.
 Val FusedLinear::combinePlanes(ArrayRef<Vals> counts) {
+  if (bits < 32)
+    return combinePlanes(counts, true);
+  return joinHalves(combinePlanes(counts.take_front(2), false),
+                    combinePlanes(counts.drop_front(2), true));
+}
+
+Val FusedLinear::combinePlanes(ArrayRef<Vals> counts, bool isLast) {
   Val inQuad = b.lane() % 4;
   Val even = b.constant(b.getI32Type(), 1) << b.toInteger(inQuad * 2, 32);
   Val ofRow[2];
@@ -180,7 +188,7 @@ Val FusedLinear::combinePlanes(ArrayRef<Vals> counts) {
     for (size_t eight = 0; eight < counts.size(); ++eight) {
       Val evens = counts[eight][2 * row],
           odds = counts[eight][2 * row + 1] << 1;
-      if (eight + 1 == counts.size())
+      if (isLast && eight + 1 == counts.size())
         odds = select(inQuad == 3, 0 - odds, odds);
       Val sum = (evens + odds) << (8 * eight);
       ofRow[row] = eight == 0 ? sum : ofRow[row] + sum;

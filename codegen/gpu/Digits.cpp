@@ -109,20 +109,21 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
   for (auto [i, one] : llvm::enumerate(ones))
     exact.push_back((one << 1) - qsums[i / rows]);
   Val zeros = b.buffer("weight.zeros");
-  exact = b.loop(loaded.zerosBegin, loaded.zerosEnd, 1, exact,
-                 [&](Val entry, ArrayRef<Val> carried) {
-                   Val at = entry * 2 + (rowTiles + 1);
-                   Val zeroRow = b.toIndex(b.load(zeros, {at})) - row;
-                   Val column = b.toIndex(b.load(zeros, {at + 1}));
-                   Vals next;
-                   for (auto [i, t] : llvm::enumerate(inside)) {
-                     Val q = getActivation(t, column, Form::digits);
-                     for (int64_t r = 0; r < rows; ++r)
-                       next.push_back(carried[i * rows + r] +
-                                      select(zeroRow == r, q, 0));
-                   }
-                   return next;
-                 });
+  exact = b.loop(
+      loaded.zerosBegin, loaded.zerosEnd, 1, exact,
+      [&](Val entry, ArrayRef<Val> carried) {
+        Val at = entry * 2 + (rowTiles + 1);
+        Val zeroRow = b.toIndex(b.load(zeros, {at})) - row;
+        Val column = b.toIndex(b.load(zeros, {at + 1}));
+        Vals next;
+        for (auto [i, t] : llvm::enumerate(inside)) {
+          Val q =
+              b.toInteger(getActivation(t, column, Form::digits), sumBits());
+          for (int64_t r = 0; r < rows; ++r)
+            next.push_back(carried[i * rows + r] + select(zeroRow == r, q, 0));
+        }
+        return next;
+      });
 
   if (together) {
     for (size_t i = 0; i < tokens.size(); ++i) {
@@ -152,26 +153,52 @@ void FusedLinear::storeRows(ArrayRef<Val> ones, Val row, ArrayRef<Val> tokens) {
 void FusedLinear::storeFragments(ArrayRef<Val> sums, int64_t ofRows, Val row,
                                  Val t) {
   // Tokens whose loads are under way together, as registers allow.
-  const size_t kTogether = 4 * numDigits();
-  int64_t fragments = sums.size() / (4 * ofRows);
+  const size_t kTogether = 4 * numAdjacent();
+  int64_t fragments = sums.size() / (4 * ofRows), rows = 2 * ofRows;
+  // Of a fragment; and the lanes that have digits of one token.
+  int64_t tokensOfLane = 2 / numAdjacent(),
+          lanesOfToken = numDigits() / numAdjacent();
   Val g = b.lane() / 4, inQuad = b.lane() % 4;
+  row = row + g * rows;
   Vals ones, tokens;
   for (int64_t fragment = 0; fragment < fragments; ++fragment)
-    for (int64_t of = 0; of < 2 / numDigits(); ++of) {
-      tokens.push_back(t + (inQuad * (2 / numDigits()) +
+    for (int64_t of = 0; of < tokensOfLane; ++of) {
+      tokens.push_back(t + (inQuad / lanesOfToken * tokensOfLane +
                             (fragment * kFragment / numDigits() + of)));
+      Vals ofRow;
       for (int64_t half = 0; half < ofRows; ++half)
         for (int64_t e = 0; e < 4; e += 2) {
           const Val *sum = &sums[(half * fragments + fragment) * 4 + e];
-          ones.push_back(bits == 16 ? sum[0] + (sum[1] << 8) : sum[of]);
+          ofRow.push_back(numAdjacent() == 2 ? sum[0] + (sum[1] << 8)
+                                             : sum[of]);
         }
+      ones.append(bits == 32 ? joinLanes(ofRow) : ofRow);
     }
-  int64_t rows = 2 * ofRows;
+  if (bits == 32) {
+    rows /= 2;
+    row = row + inQuad % 2 * rows;
+  }
   for (size_t i = 0; i < tokens.size(); i += kTogether) {
     size_t count = std::min(kTogether, tokens.size() - i);
-    storeRows(ArrayRef(ones).slice(rows * i, rows * count), row + g * rows,
+    storeRows(ArrayRef(ones).slice(rows * i, rows * count), row,
               ArrayRef(tokens).slice(i, count));
   }
+}
+
+/// Of some rows an even lane has the sums of the lower halves, the next that of
+/// the upper ones: gives the even one all of the first half of the rows, the
+/// odd one all of the others.
+Vals FusedLinear::joinLanes(ArrayRef<Val> sums) {
+  Val isEven = b.lane() % 2 == 0;
+  size_t count = sums.size() / 2;
+  Vals joined;
+  for (size_t i = 0; i < count; ++i) {
+    Val kept = select(isEven, sums[i], sums[count + i]);
+    Val got = b.shuffleXor(select(isEven, sums[count + i], sums[i]), 1);
+    joined.push_back(
+        joinHalves(select(isEven, kept, got), select(isEven, got, kept)));
+  }
+  return joined;
 }
 
 //===--------------------------------------------------------------------===//
@@ -318,9 +345,11 @@ void FusedLinear::emitSplit(int64_t warps, Val rowBlock, Val columnBlock) {
     carried = next(Val(), carried);
   ArrayRef<Val> acc = carried;
 
-  // A row is longer than it need be, against conflicts of banks.
-  Val partial = b.dynamicShared({warps, tokensOfBlock, rows + 8}, i32);
-  int64_t perPair = 2 / numDigits(); // tokens of two columns
+  // Of the digits of one sum. A row is longer than it need be, against
+  // conflicts of banks.
+  int64_t sumsOfBlock = kSplitColumns / numAdjacent();
+  Val partial = b.dynamicShared({warps, sumsOfBlock, rows + 8}, i32);
+  int64_t perPair = 2 / numAdjacent(); // sums of two columns
   for (int64_t pair = 0; pair < pairs; ++pair)
     for (int64_t f = 0; f < kFragments; ++f)
       for (int64_t of = 0; of < perPair; ++of) {
@@ -328,22 +357,29 @@ void FusedLinear::emitSplit(int64_t warps, Val rowBlock, Val columnBlock) {
         for (int64_t half = 0; half < 2; ++half)
           for (int64_t e = 0; e < 4; e += 2) {
             const Val *sum = &acc[((pair * 2 + half) * kFragments + f) * 4 + e];
-            ones.push_back(bits == 16 ? sum[0] + (sum[1] << 8) : sum[of]);
+            ones.push_back(numAdjacent() == 2 ? sum[0] + (sum[1] << 8)
+                                              : sum[of]);
           }
-        Val token = inQuad * perPair + (f * kFragment / numDigits() + of);
-        b.store(b.gather(ones), partial, {b.warp(), token, g * 4 + 32 * pair},
+        Val ofBlock = inQuad * perPair + (f * kFragment / numAdjacent() + of);
+        b.store(b.gather(ones), partial, {b.warp(), ofBlock, g * 4 + 32 * pair},
                 llvm::Align(16));
       }
   b.barrier();
   b.loop(b.thread(), tokensOfBlock * rows / 4, warps * SimtBuilder::kWarp,
          [&](Val i) {
            Val row = i % (rows / 4) * 4, token = i / (rows / 4);
-           auto load = [&](Operand warp) {
-             return b.load(partial, {warp, token, row}, 4, llvm::Align(16));
+           auto getSum = [&](Val ofBlock) {
+             auto load = [&](Operand warp) {
+               return b.load(partial, {warp, ofBlock, row}, 4, llvm::Align(16));
+             };
+             Val sum = load(0);
+             for (int64_t warp = 1; warp < warps; ++warp)
+               sum = sum + load(warp);
+             return sum;
            };
-           Val sum = load(0);
-           for (int64_t warp = 1; warp < warps; ++warp)
-             sum = sum + load(warp);
+           Val sum = bits == 32
+                         ? joinHalves(getSum(token * 2), getSum(token * 2 + 1))
+                         : getSum(token);
            Vals ones;
            for (int64_t r = 0; r < 4; ++r)
              ones.push_back(b.extract(sum, r));

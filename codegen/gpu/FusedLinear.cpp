@@ -8,6 +8,11 @@
 // (Digits.cpp). Both have the same epilogue, so that a token's result is the
 // same to the bit.
 //
+// Activations of 32 bits become integers too, of 31 bits and by a power of two:
+// only what lies far below the last bit of a token's largest value is lost. So
+// these sums have no order either, and four digits take no longer than two
+// terms of f16 would, whose sums tensor cores truncate.
+//
 //===--------------------------------------------------------------------===//
 
 #include "codegen/gpu/FusedLinear.h"
@@ -17,6 +22,9 @@ using namespace mambit;
 using cuda::FusedLinear;
 using cuda::SimtBuilder;
 
+/// The most columns whose sums of halves of 32 bits fit i32.
+static constexpr int64_t kWideColumns =
+    std::numeric_limits<int32_t>::max() >> 16;
 /// Tokens that count as few; for so many of them no prologue is launched.
 static constexpr int64_t kFewTokens = 8, kFusedTokens = 2;
 /// Warps of a block that makes or takes planes: more wait for each other
@@ -31,6 +39,8 @@ FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
   blocks = llvm::divideCeilSigned(k, kBlock);
   rowTiles = llvm::divideCeilSigned(n, kTileRows);
   binary = isa<mamba::BitsType>(op.getWeight().getType());
+  quantised = binary && (bits < 32 ||
+                         (b.targetHas(Capability::s8Mma) && k <= kWideColumns));
   extent = op.getRows() ? plan::Dim::rows : plan::Dim::tokens;
   // As few spans a warp as that many warps leave, evenly dealt out.
   int64_t spans = llvm::divideCeilSigned(k, Activations::kSpan);
@@ -41,7 +51,7 @@ FusedLinear::FusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
 }
 
 void FusedLinear::emit() {
-  if (bits == 32) {
+  if (!quantised) {
     // A dense product may be of the input itself.
     if (b.has("v") || b.has("tau"))
       emitPrologue("prologue", Form::digits, {});
@@ -139,7 +149,10 @@ Val FusedLinear::getActivation(Val t, Val column, Form form) {
     auto digit = [&](int64_t i) {
       return b.toInteger(b.load(b.bytes(digits), {getByte(t, i, column)}), 32);
     };
-    return bits == 16 ? digit(0) + (digit(1) << 8) : digit(0);
+    Val q = digit(0);
+    for (int64_t i = 1; i < numDigits(); ++i)
+      q = q + (digit(i) << 8 * i);
+    return q;
   }
   Val inBlock = column % kBlock;
   Val bit = b.toInteger(inBlock % 4 * 8 + inBlock / 4, 32);
@@ -201,7 +214,9 @@ void FusedLinear::emitIntegerEpilogue(Val ones, const Row &row, Val t, Val qsum,
                                       Val scale, Val tau, Val residual,
                                       function_ref<Val(Val)> activation) {
   // A bit says 1 or 0 for a sign of 1 or -1.
-  Val exact = addZeros((ones << 1) - qsum, row, activation);
+  Val exact = addZeros((ones << 1) - qsum, row, [&](Val column) {
+    return b.toInteger(activation(column), sumBits());
+  });
   b.store(finish(b.toF32(exact) * scale, row, tau, residual), b.buffer("y"),
           {t, row.number});
 }

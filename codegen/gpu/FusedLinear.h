@@ -31,6 +31,10 @@ private:
   void emitPrologue(llvm::StringRef suffix, Form form,
                     const Condition &condition);
   void storeDigits(Val t, Val span, Val q);
+  /// The type of sums of q, as its number of bits.
+  int64_t sumBits() const { return bits == 32 ? 64 : 32; }
+  /// Of sums of the lower and the upper half of q, of 32 bits.
+  Val joinHalves(Val low, Val high);
 
   // BitPlanes.cpp
   /// `fused`: every block makes the planes itself, without a prologue.
@@ -41,6 +45,7 @@ private:
   void storePlanes(Val t, Val span, Val q);
   Vals loadPlanes(Val t, Val span);
   Val combinePlanes(llvm::ArrayRef<Vals> counts);
+  Val combinePlanes(llvm::ArrayRef<Vals> counts, bool isLast);
 
   // Digits.cpp
   /// The digits of some tokens, which lie together.
@@ -50,6 +55,8 @@ private:
     Val start;   // byte
   };
   int64_t numDigits() const { return bits / 8; }
+  /// Adjacent columns that are digits of one sum in i32.
+  int64_t numAdjacent() const { return std::min<int64_t>(numDigits(), 2); }
   int64_t panelTokens() const;
   int64_t splitRows() const;
   int64_t splitTokens() const;
@@ -67,6 +74,7 @@ private:
   void emitWarpgroupTiles(int64_t rows, const Condition &condition);
   Vals addOtherGroup(llvm::ArrayRef<Val> sums, Val group);
   Vals getOnes(Val rows, int64_t half);
+  Vals joinLanes(llvm::ArrayRef<Val> sums);
   void storeRows(llvm::ArrayRef<Val> ones, Val row, llvm::ArrayRef<Val> tokens);
   void storeFragments(llvm::ArrayRef<Val> sums, int64_t ofRows, Val row, Val t);
 
@@ -99,6 +107,8 @@ private:
   MatmulStrategy strategy;
   int64_t k, n, bits, blocks, rowTiles;
   bool binary;
+  /// Whether the product is of integers.
+  bool quantised;
   plan::Dim extent;
   /// Of the prologue and of the product of planes: the warps of a block, and
   /// how many spans of columns (Activations) each of them has.
@@ -106,11 +116,13 @@ private:
 };
 
 /// What a product is of, made by a whole block of a token's inputs at a time:
-/// v = x · norm_weight, and q = rint(v · top / max|v|). Of one group of
-/// channels that is normalised the 1 / rms is a factor of the result, left to
-/// the epilogue; then one pass over x suffices. The columns are dealt out to
-/// warps by spans and every sum has an order that depends on their number
-/// alone, so a token gives the same bits in every phase.
+/// v = x · norm_weight, and q = rint(v · top / max|v|); of 32 bits the factor
+/// is a power of two, which keeps v exact but for what is far below its
+/// largest. Of one group of channels that is normalised the 1 / rms is a factor
+/// of the result, left to the epilogue; then one pass over x suffices. The
+/// columns are dealt out to warps by spans and every sum has an order that
+/// depends on their number alone, so a token gives the same bits in every
+/// phase.
 class Activations {
 public:
   /// Columns of a span: as many as a fragment of bits has.
@@ -160,7 +172,9 @@ private:
   Val getInput(Val place, Val span);
   Val getValue(Val place, Val span, int64_t i);
   Val round(Val v, Val inverse);
-  void storeTotals(Val place, const Sums &sums, Val qsum, Val scale);
+  /// `qsum`: of the warp, in one or two halves.
+  void storeTotals(Val place, const Sums &sums, llvm::ArrayRef<Val> qsum,
+                   Val scale);
   bool isKept() const { return linear.spansOfWarp <= kKept; }
 
   FusedLinear &linear;
@@ -171,8 +185,9 @@ private:
   Vals values;                  // likewise, of the current token
   Val from;                     // its row of x
   // Shared, by place and warp: the largest magnitude; Σq, Σx², Σ x · shift,
-  // scale / rstd. By place and group: 1 / rms. By place: top / max|v|.
-  Val largest, totals, rstd, squares, inverses;
+  // scale / rstd; Σ of the upper halves of q. By place and group: 1 / rms. By
+  // place: top / max|v|.
+  Val largest, totals, highSums, rstd, squares, inverses;
 };
 
 } // namespace mambit::cuda

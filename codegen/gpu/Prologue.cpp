@@ -13,6 +13,9 @@ using cuda::SimtBuilder;
 static Val plus(Val a, Val c) { return a + c; }
 static Val larger(Val a, Val c) { return max(a, c); }
 
+/// Of a float.
+static constexpr int64_t kExponent = 0x7f800000;
+
 //===--------------------------------------------------------------------===//
 // A prologue of its own
 //===--------------------------------------------------------------------===//
@@ -23,7 +26,7 @@ void FusedLinear::emitPrologue(StringRef suffix, Form form,
     Val t = tile[0], place = b.index(0);
     Activations activations(*this, 1);
     b.waitForPrevious();
-    if (bits == 32)
+    if (!quantised)
       activations.normalise(t, place, [&](Val span, Val v) {
         for (int64_t half = 0; half < 2 && b.has("v"); ++half)
           for (int64_t i = 0; i < 4; ++i) {
@@ -43,7 +46,7 @@ void FusedLinear::emitPrologue(StringRef suffix, Form form,
     b.barrier();
     b.when(b.thread() == 0, [&] {
       Activations::Totals totals = activations.getTotals(place);
-      if (bits < 32) {
+      if (quantised) {
         b.store(totals.scale, b.buffer("scale"), {t});
         b.store(totals.qsum, b.buffer("qsum"), {t});
       }
@@ -54,20 +57,29 @@ void FusedLinear::emitPrologue(StringRef suffix, Form form,
   b.phase(suffix, {{extent}}, warps * SimtBuilder::kWarp, body, condition);
 }
 
-/// q = 256 · high + low, low in -128 … 127.
+/// q = Σ_i 256^i · digit i, each in -128 … 127: what is above -128 in all the
+/// lower ones is carried into a digit.
 void FusedLinear::storeDigits(Val t, Val span, Val q) {
-  Val words[] = {b.packBytes(q, 0), b.packBytes(q + 128, 1)};
+  Vals digits;
+  for (int64_t digit = 0, below = 0; digit < numDigits(); ++digit) {
+    digits.push_back(b.packBytes(digit == 0 ? q : q + below, digit));
+    below += int64_t(128) << (8 * digit);
+  }
   for (int64_t half = 0; half < 2; ++half) {
     Val column = Activations::getColumn(b, span, half);
     b.when(column < blocks * kBlock, [&] {
       for (int64_t digit = 0; digit < numDigits(); ++digit) {
-        Val word = b.broadcast(b.extract(words[digit], half), 1);
+        Val word = b.broadcast(b.extract(digits[digit], half), 1);
         b.store(b.bitcast(word, b.vector(b.getI8Type(), 4)),
                 b.bytes(b.buffer("digits")), {getByte(t, digit, column)},
                 llvm::Align(4));
       }
     });
   }
+}
+
+Val FusedLinear::joinHalves(Val low, Val high) {
+  return (b.toInteger(high, 64) << 16) + b.toInteger(low, 64);
 }
 
 //===--------------------------------------------------------------------===//
@@ -162,6 +174,8 @@ Activations::Activations(FusedLinear &linear, int64_t tokens)
   Type f32 = b.getF32Type();
   largest = b.shared({tokens, linear.warps}, b.getI32Type());
   totals = b.shared({tokens, linear.warps, 4}, f32);
+  if (linear.sumBits() == 64)
+    highSums = b.shared({tokens, linear.warps}, b.getI32Type());
   inverses = b.shared({tokens}, f32);
   if (groups > 1) {
     rstd = b.shared({tokens, groups}, f32);
@@ -243,10 +257,16 @@ Activations::Sums Activations::read(Val t, Val place) {
   return {b.sum(sums[0]), b.sum(sums[1]), b.reduce(sums[2], larger)};
 }
 
-/// Left in the low bits of a sum with 1.5 · 2^23, ties to even.
+/// To an integer, ties to even: of less than 32 bits left in the low ones of a
+/// sum with 1.5 · 2^23.
 Val Activations::round(Val v, Val inverse) {
+  if (linear.bits == 32)
+    return b.toInteger(roundEven(v * inverse), 32);
   Val sum = v * inverse + double(3 << 22);
-  return b.bitcast(sum, b.vector(b.getI32Type(), kLaneColumns));
+  Type i32 = b.getI32Type();
+  if (auto vector = dyn_cast<VectorType>(v.getType()))
+    i32 = vector.clone(i32);
+  return b.bitcast(sum, i32);
 }
 
 /// As `mamba.quantize` defines it, to the last bit.
@@ -260,26 +280,39 @@ void Activations::quantise(Val t, Val place,
       b.bitcast(b.reduceWarp(b.load(largest, {place, b.lane() % linear.warps}),
                              SimtBuilder::Reduction::max),
                 b.getF32Type());
-  double top = mamba::QuantizeOp::getTop(linear.bits);
+  bool wide = linear.bits == 32;
+  // With this top, digits cannot overflow and f32 has it.
+  double top = wide ? 127 << 24 : mamba::QuantizeOp::getTop(linear.bits);
   Val inverse = top / most;
+  if (wide)
+    inverse = b.bitcast(b.bitcast(inverse, b.getI32Type()) & kExponent,
+                        b.getF32Type());
   // Neither zero nor so small that its inverse is infinite.
   Val usable = inverse < std::numeric_limits<float>::infinity();
   inverse = select(usable, inverse, 0.0);
   b.when(b.thread() == 0, [&] { b.store(inverse, inverses, {place}); });
 
-  Val acc = forSpans({b.zeros(b.getI32Type(), kLaneColumns)},
-                     [&](Val span, int64_t i, ArrayRef<Val> acc) -> Vals {
-                       Val q = round(getValue(place, span, i), inverse);
-                       keep(span, q);
-                       return {acc[0] + q};
-                     })[0];
-  // What `round` added to each.
-  int64_t columns = linear.warps * linear.spansOfWarp * kSpan;
-  int64_t added = columns / linear.warps * int64_t(0x4b400000);
-  Val qsum = b.reduceWarp(b.sum(acc), SimtBuilder::Reduction::add) -
-             b.constant(b.getI32Type(), int32_t(added));
+  Vals acc(wide ? 2 : 1, b.zeros(b.getI32Type(), kLaneColumns));
+  acc = forSpans(acc, [&](Val span, int64_t i, ArrayRef<Val> acc) -> Vals {
+    Val q = round(getValue(place, span, i), inverse);
+    keep(span, q);
+    if (!wide)
+      return {acc[0] + q};
+    Val high = ((q >> 16) ^ 0x8000) - 0x8000;
+    return {acc[0] + (q & 0xffff), acc[1] + high};
+  });
+  Vals qsum;
+  for (Val half : acc)
+    qsum.push_back(b.reduceWarp(b.sum(half), SimtBuilder::Reduction::add));
+  if (!wide) {
+    // What `round` added to each.
+    int64_t columns = linear.warps * linear.spansOfWarp * kSpan;
+    int64_t added = columns / linear.warps * int64_t(0x4b400000);
+    qsum[0] = qsum[0] - b.constant(b.getI32Type(), int32_t(added));
+  }
   // What is no number stays none.
-  storeTotals(place, sums, qsum, select(usable, most / top, most * 0.0));
+  storeTotals(place, sums, qsum,
+              select(usable, wide ? 1.0 / inverse : most / top, most * 0.0));
 }
 
 void Activations::normalise(Val t, Val place,
@@ -295,14 +328,16 @@ void Activations::normalise(Val t, Val place,
   });
 }
 
-void Activations::storeTotals(Val place, const Sums &sums, Val qsum,
+void Activations::storeTotals(Val place, const Sums &sums, ArrayRef<Val> qsum,
                               Val scale) {
   Val squares = b.reduceLanes(sums.squares, plus);
   Val shifts = b.reduceLanes(sums.shifts, plus);
   b.when(b.lane() == 0, [&] {
-    Val all[] = {b.bitcast(qsum, b.getF32Type()), squares, shifts, scale};
+    Val all[] = {b.bitcast(qsum[0], b.getF32Type()), squares, shifts, scale};
     for (auto [i, value] : llvm::enumerate(all))
       b.store(value, totals, {place, b.warp(), int64_t(i)});
+    if (qsum.size() > 1)
+      b.store(qsum[1], highSums, {place, b.warp()});
   });
 }
 
@@ -312,6 +347,8 @@ Activations::Totals Activations::getTotals(Val place) {
   for (int64_t warp = 0; warp < linear.warps; ++warp) {
     Val all = b.load(totals, {place, warp, 0}, 4, llvm::Align(16));
     Val qsum = b.bitcast(b.extract(all, 0), b.getI32Type());
+    if (highSums)
+      qsum = linear.joinHalves(qsum, b.load(highSums, {place, warp}));
     sums.qsum = warp == 0 ? qsum : sums.qsum + qsum;
     squares = warp == 0 ? b.extract(all, 1) : squares + b.extract(all, 1);
     sums.tau = warp == 0 ? b.extract(all, 2) : sums.tau + b.extract(all, 2);
@@ -332,6 +369,6 @@ Val Activations::getActivation(Val t, Val place, Val column) {
     v = v * b.load(rstd, {place, column / (linear.k / groups)});
   if (op.getNormWeight())
     v = v * b.load(b.buffer("norm_weight"), {column});
-  Val sum = v * b.load(inverses, {place}) + double(3 << 22);
-  return b.bitcast(sum, b.getI32Type()) - int64_t(0x4b400000);
+  Val q = round(v, b.load(inverses, {place}));
+  return linear.bits == 32 ? q : q - int64_t(0x4b400000);
 }

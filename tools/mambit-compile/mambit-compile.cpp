@@ -94,7 +94,7 @@ static cl::opt<Emit> emit(
                           "the artifact (default)")));
 static cl::opt<MatmulStrategy> matmulStrategy(
     "matmul-strategy", cl::cat(category), cl::init(MatmulStrategy::automatic),
-    cl::desc("How GPUs multiply 1-bit weights by quantised activations:"),
+    cl::desc("How GPUs multiply 1-bit weights by activations:"),
     cl::values(clEnumValN(MatmulStrategy::automatic, "auto",
                           "by the number of tokens (default)"),
                clEnumValN(MatmulStrategy::split, "split",

@@ -123,9 +123,31 @@
 // CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul_many
 // CHECK-SAME:    grid = "1000 / 64, rows / 32", threads = 256 : i64, when = "9 <= rows"
 
-// Without quantised activations a bit is a sign.
-// CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul
-// CHECK-SAME:    grid = "5, tokens / 8", threads = 256
+// Activations of 32 bits are four digits, whose sums are joined in 64 bits: of
+// planes, of which there are four times eight, ...
+// B1-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_fused_planes
+// B1-SAME:    grid = "5", threads = 64 : i64, when = "1 <= tokens <= 2"
+// B1:         math.roundeven
+// B1:         arith.fptosi
+// B1-COUNT-4: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
+// B1:         arith.extsi {{.*}} : i32 to i64
+// CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_prologue_digits
+// ... and of digits, where two lanes have those of a token.
+// CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul_digits_split
+// CHECK-SAME:    grid = "tokens / 8, 72 / 32", threads = 512
+// MMA-LABEL:   func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul_digits_mma
+// MMA-SAME:      grid = "tokens / 32, 72 / 128", threads = 256
+// MMA:           nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 32>
+// MMA:           nvvm.shfl.sync bfly
+// MMA:           arith.extsi {{.*}} : i32 to i64
+// WGMMA-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul_digits_wgmma128
+// WGMMA:         wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8
+// WGMMA:         nvvm.shfl.sync bfly
+// WGMMA:         arith.extsi {{.*}} : i32 to i64
+
+// Where their sums might not fit, a bit is the sign of a float.
+// CHECK-LABEL: func.func private @fused_linear_8x32768_b32_matmul
+// CHECK-SAME:    grid = "1, tokens / 8", threads = 256
 // CHECK:         arith.xori
 
 // LLVM:       llvm.func @embedding_1000x72_f16_gather(
@@ -197,9 +219,25 @@ plan.kernel @fused_linear_72x288_b32_norm_shift_residual params [
   <"shift_weight" read tensor<288xf32>, 1152 + 0 * none>,
   <"residual" read tensor<72xf32>, 0 + 288 * tokens>,
   <"y" write tensor<72xf32>, 0 + 288 * tokens>,
+  <"digits" read_write tensor<4x288xi8>, 0 + 1152 * tokens>,
+  <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
+  <"qsum" read_write tensor<i64>, 0 + 8 * tokens>,
   <"v" read_write tensor<288xf32>, 0 + 1152 * tokens>,
   <"tau" read_write tensor<f32>, 0 + 4 * tokens>] {
 ^bb0(%arg0: tensor<?x288xf32>, %arg1: !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, %arg2: tensor<288xf32>, %arg3: tensor<288xf32>, %arg4: tensor<?x72xf32>):
   %0 = mamba.fused_linear %arg0, %arg1 norm_weight %arg2 shift_weight %arg3 residual %arg4 {activation_bits = 32 : i64, eps = 9.99999974E-6 : f32, norm_groups = 1 : i64} : (tensor<?x288xf32>, !mamba.bits<72x288, #mamba.bit_tile<rows = 16>>, tensor<288xf32>, tensor<288xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
   plan.return %0 : tensor<?x72xf32>
+}
+plan.kernel @fused_linear_8x32768_b32 params [
+  <"x" read tensor<32768xf32>, 0 + 131072 * tokens>,
+  <"weight" read !mamba.bits<8x32768, #mamba.bit_tile<rows = 16>>, 65536 + 0 * none>,
+  <"weight.zeros" read tensor<8x32768xi32, #plan.zeros<rows = 16>>, 8 + 0 * none>,
+  <"y" write tensor<8xf32>, 0 + 32 * tokens>,
+  <"digits" read_write tensor<4x32768xi8>, 0 + 131072 * tokens>,
+  <"scale" read_write tensor<f32>, 0 + 4 * tokens>,
+  <"qsum" read_write tensor<i64>, 0 + 8 * tokens>,
+  <"v" read_write tensor<32768xf32>, 0 + 131072 * tokens>] {
+^bb0(%arg0: tensor<?x32768xf32>, %arg1: !mamba.bits<8x32768, #mamba.bit_tile<rows = 16>>):
+  %0 = mamba.fused_linear %arg0, %arg1 {activation_bits = 32 : i64, norm_groups = 0 : i64} : (tensor<?x32768xf32>, !mamba.bits<8x32768, #mamba.bit_tile<rows = 16>>) -> tensor<?x8xf32>
+  plan.return %0 : tensor<?x8xf32>
 }
