@@ -63,14 +63,18 @@ void FusedLinear::emit() {
     return emitDigits({});
   }
   bool fusable = spansOfWarp <= Activations::kKept;
+  int64_t fused = fusable ? kFusedTokens : 0;
+  // Where there are 32 planes, digits are as fast as soon as there is a
+  // prologue.
+  int64_t few = bits == 32 ? fused : kFewTokens;
   if (fusable)
-    emitBitPlanes("fused_planes", true,
-                  Condition::between(extent, 1, kFusedTokens));
-  Condition few =
-      Condition::between(extent, fusable ? kFusedTokens + 1 : 0, kFewTokens);
-  emitPrologue("prologue_planes", Form::planes, few);
-  emitBitPlanes("matmul_planes", false, few);
-  Condition many = Condition::moreThan(extent, kFewTokens);
+    emitBitPlanes("fused_planes", true, Condition::between(extent, 1, fused));
+  if (few > fused) {
+    Condition some = Condition::between(extent, fusable ? fused + 1 : 0, few);
+    emitPrologue("prologue_planes", Form::planes, some);
+    emitBitPlanes("matmul_planes", false, some);
+  }
+  Condition many = Condition::moreThan(extent, few);
   emitPrologue("prologue_digits", Form::digits, many);
   emitDigits(many);
 }

@@ -131,7 +131,9 @@
 // B1:         arith.fptosi
 // B1-COUNT-4: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 256>
 // B1:         arith.extsi {{.*}} : i32 to i64
+// B1-NOT:     b32_norm_shift_residual_prologue_planes
 // CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_prologue_digits
+// B1-SAME:       when = "3 <= tokens"
 // ... and of digits, where two lanes have those of a token.
 // CHECK-LABEL: func.func private @fused_linear_72x288_b32_norm_shift_residual_matmul_digits_split
 // CHECK-SAME:    grid = "tokens / 8, 72 / 32", threads = 512
