@@ -216,6 +216,7 @@ mambit_status mambit_model_get_info(const mambit_model *model,
       known.d_model = config->d_model();
       known.layers = config->layers();
       known.parameters = config->parameters();
+      known.activation_bits = config->activation_bits();
     }
     known.device = m.deviceTables().kind()->c_str();
     known.target = m.target().c_str();

@@ -155,7 +155,8 @@ typedef struct mambit_model_info {
   int32_t eos_id; /* -1: none */
   uint64_t hash;  /* of the checkpoint that the model was made from; artifacts
                    * of the same one, for whatever machine, have the same */
-  const char *state_dtype; /* of the SSM states: "f32", "f16", "bf16" */
+  const char *state_dtype;  /* of the SSM states: "f32", "f16", "bf16" */
+  uint32_t activation_bits; /* in products with 1-bit weights: 8, 16 or 32 */
 } mambit_model_info;
 
 /* Fills in the first info->size bytes. */

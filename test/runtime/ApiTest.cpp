@@ -147,6 +147,7 @@ TEST(Open, TellsAboutTheModel) {
   EXPECT_EQ(info.bos_id, 1);
   EXPECT_EQ(info.eos_id, 2);
   EXPECT_STREQ(info.state_dtype, "f32");
+  EXPECT_EQ(info.activation_bits, 32u);
 }
 
 TEST(Open, FillsOnlyWhatAnOlderCallerKnows) {

@@ -236,6 +236,7 @@ Draft test::makeToy(const ToyOptions &options) {
   index.config->format = "toy";
   index.config->d_model = 1;
   index.config->layers = 1;
+  index.config->activation_bits = 32;
   index.config->vocab = options.vocab;
 
   auto weight = std::make_unique<WeightT>();

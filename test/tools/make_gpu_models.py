@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles what check_device.py checks on a GPU, on a machine that has the compiler.
 
-  make_gpu_models.py FOLDER [--targets x86-64-v3,sm_90a] [--activation-bits N]
+  make_gpu_models.py FOLDER [--targets x86-64-v3,sm_90a]
 
 The bundled checkpoint and every odd configuration of test/reference: NAME.mbt;
-beside the odd ones NAME.values, what the interpreter has for every operation.
-The tools are taken from PATH.
+some with activations of other than 16 bits too: NAME-BITS.mbt. Beside the odd
+ones .values, what the interpreter has for every operation. The tools are taken
+from PATH.
 """
 
 import argparse
@@ -24,6 +25,7 @@ sys.path.append(str(TEST / "reference"))
 from configs import CONFIGS  # noqa: E402
 
 TOKENS = {"prefill": 20, "decode": 4}
+OTHER_BITS = {8: ["official-single"], 32: ["official-zeros", "official-single"]}
 
 
 def main():
@@ -31,22 +33,24 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path)
     parser.add_argument("--targets", default="x86-64-v3,sm_90a")
-    parser.add_argument("--activation-bits", type=int, default=16)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    bits = ["--activation-bits", args.activation_bits]
 
-    def compile(checkpoint):
-        tool("mambit-compile", checkpoint, "--target", args.targets, "--quiet", *bits,
-             "-o", args.folder / f"{checkpoint.name}.mbt")
+    def compile(checkpoint, artifact, *flags):
+        tool("mambit-compile", checkpoint, "--target", args.targets, "--quiet", *flags,
+             "-o", args.folder / artifact)
 
-    compile(TEST / "checkpoints/bimamba")
+    compile(TEST / "checkpoints/bimamba", "bimamba.mbt")
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         tool(sys.executable, TEST / "reference/make_checkpoint.py", "--all", work)
-        for checkpoint in map(work.joinpath, CONFIGS):
-            compile(checkpoint)
-            values = args.folder / f"{checkpoint.name}.values"
+        models = [(name, name, 16) for name in CONFIGS]
+        models += [(name, f"{name}-{bits}", bits)
+                   for bits, names in OTHER_BITS.items() for name in names]
+        for name, artifact, bits in models:
+            checkpoint, bits = work / name, ["--activation-bits", bits]
+            compile(checkpoint, f"{artifact}.mbt", *bits)
+            values = args.folder / f"{artifact}.values"
             shutil.rmtree(values, ignore_errors=True)
             values.mkdir()
             for road, count in TOKENS.items():
