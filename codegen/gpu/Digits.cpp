@@ -565,11 +565,15 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
   constexpr int64_t kConsumers = 8, kProducers = 4; // warps
   constexpr int64_t kGroups = 2;                    // of consumers
   constexpr int64_t kThreads = 384;
-  constexpr int64_t kStages = 11, kStep = kStageBlocks;
+  constexpr int64_t kStep = kStageBlocks;
   constexpr int64_t kLate = 4;
   constexpr int64_t kStageBytes = kStep * kBlock * kPanelColumns;
   constexpr int64_t kFragments = kPanelColumns / kFragment;
   bool sharesColumns = rows == 64;
+  // Warpgroups that take every second step must each keep to stages of their
+  // own: a barrier tells one phase from the next but one only by who has seen
+  // the phase between.
+  int64_t stages = sharesColumns ? 10 : 11;
   // Of 16 rows of a warp.
   int64_t ofRows = rows == kTallRows ? 2 : 1, warpRows = ofRows * kTileRows;
   int64_t rowTilesOfBlock = rows / kTileRows;
@@ -584,13 +588,13 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
 
   auto body = [&](ArrayRef<Val> tile) {
     Val weight = b.buffer("weight"), digits = b.buffer("digits");
-    Val full = b.shared({kStages}, b.getI64Type()),
-        empty = b.shared({kStages}, b.getI64Type());
-    Val columns = b.dynamicShared({kStages, kStageBytes}, b.getI8Type(), 1024);
+    Val full = b.shared({stages}, b.getI64Type()),
+        empty = b.shared({stages}, b.getI64Type());
+    Val columns = b.dynamicShared({stages, kStageBytes}, b.getI8Type(), 1024);
     Val bits =
-        b.dynamicShared({kStages, rowTilesOfBlock, kStep, kTileRows}, i32);
+        b.dynamicShared({stages, rowTilesOfBlock, kStep, kTileRows}, i32);
     b.when(b.thread() == 0, [&] {
-      b.loop(0, kStages, 1, [&](Val stage) {
+      b.loop(0, stages, 1, [&](Val stage) {
         b.initBarrier(b.pointer(full, stage * 8), 1);
         b.initBarrier(b.pointer(empty, stage * 8), kConsumers / stepsAtOnce);
       });
@@ -603,8 +607,8 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
     // Which stage is next but some, and the parity of the barrier's phase
     // there.
     auto advance = [&](Val stage, Val parity, int64_t by) -> Vals {
-      Val wraps = stage > kStages - 1 - by;
-      return {select(wraps, stage - (kStages - by), stage + by),
+      Val wraps = stage > stages - 1 - by;
+      return {select(wraps, stage - (stages - by), stage + by),
               select(wraps, parity ^ 1, parity)};
     };
     auto getTilePanel = [&](Val tile) {
@@ -646,7 +650,7 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
     };
 
     // The weights of the first tile do not depend on the phase before.
-    int64_t ahead = std::min(steps, kStages);
+    int64_t ahead = std::min(steps, stages);
     b.when(b.warp() > kConsumers - 1, [&] {
       b.when(tile[0] < end, [&] {
         b.loop(0, ahead, 1,
@@ -771,6 +775,7 @@ Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
   int64_t half = sums.size() / 2;
   Val given = b.dynamicShared({2, half / 4, kGroupThreads, 4}, b.getI32Type());
   Val thread = b.thread() % kGroupThreads;
+  b.barrier(2 * kGroupThreads); // what the tile before gave has been read
   Vals own;
   for (int64_t i = 0; i < half; i += 4) {
     Vals others;

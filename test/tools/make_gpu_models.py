@@ -11,6 +11,7 @@ from PATH.
 """
 
 import argparse
+import json
 import pathlib
 import shutil
 import sys
@@ -24,6 +25,7 @@ TEST = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(TEST / "reference"))
 from configs import CONFIGS  # noqa: E402
 
+WIDE = {"d_model": 2560, "n_layer": 2, "vocab_size": 512, "ssm_cfg": {"layer": "Mamba2"}}
 TOKENS = {"prefill": 20, "decode": 4}
 OTHER_BITS = {8: ["official-single"], 32: ["official-zeros", "official-single"]}
 
@@ -43,6 +45,11 @@ def main():
     compile(TEST / "checkpoints/bimamba", "bimamba.mbt")
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
+        config, skeleton = work / "wide.json", work / "wide.mbt"
+        config.write_text(json.dumps(WIDE))
+        tool("mambit-compile", "--config", config, "--weights=none", "--target", args.targets,
+             "--quiet", "-o", skeleton)
+        tool("mambit-pack", skeleton, "--random=1", "--quiet", "-o", args.folder / "wide.mbt")
         tool(sys.executable, TEST / "reference/make_checkpoint.py", "--all", work)
         models = [(name, name, 16) for name in CONFIGS]
         models += [(name, f"{name}-{bits}", bits)

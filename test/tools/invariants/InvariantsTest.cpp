@@ -11,6 +11,8 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <dlfcn.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <memory>
 #include <string>
@@ -272,6 +274,48 @@ TEST_P(Invariants, SavedSessionsGoOn) {
 }
 
 // Long runs: only where a step takes little.
+/// Of this process, in memory.
+static size_t getResidentBytes() {
+  size_t size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * size_t(sysconf(_SC_PAGESIZE));
+}
+
+/// Of the first GPU, asked through the driver, which the runtime has opened.
+static size_t getFreeDeviceBytes() {
+  void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  if (!driver)
+    return 0;
+  auto call = [&](const char *name, auto... args) {
+    auto function =
+        reinterpret_cast<int (*)(decltype(args)...)>(dlsym(driver, name));
+    ASSERT_NE(function, nullptr) << name;
+    ASSERT_EQ(function(args...), 0) << name;
+  };
+  void *context = nullptr;
+  size_t free = 0, total = 0;
+  call("cuDevicePrimaryCtxRetain", &context, 0);
+  call("cuCtxPushCurrent_v2", context);
+  call("cuMemGetInfo_v2", &free, &total);
+  call("cuCtxPopCurrent_v2", &context);
+  call("cuDevicePrimaryCtxRelease_v2", 0);
+  dlclose(driver);
+  return free;
+}
+
+// On a GPU kernels start while those before them still run, so when each of
+// their parts does differs from run to run; what they give must not.
+TEST_P(Invariants, PromptsInARowGiveTheSameBits) {
+  if (std::string(GetParam()) != "cuda")
+    GTEST_SKIP() << "takes minutes on a processor";
+  for (size_t length : {40, 64, 128, 256}) {
+    Tokens prompt = makeTokens(length, length, model->vocab);
+    Logits first = model->run(prompt);
+    for (int i = 0; i < 100; ++i)
+      ASSERT_EQ(model->run(prompt), first) << length << " tokens, run " << i;
+  }
+}
+
 TEST_P(Invariants, ManyStepsDoNotDrift) {
   if (std::string(GetParam()) != "cuda")
     GTEST_SKIP() << "takes minutes on a processor";
@@ -292,7 +336,11 @@ TEST_P(Invariants, ManyStepsDoNotDrift) {
     return logits;
   };
   Logits first = decoded();
+  constexpr size_t kSlack = 1 << 20;
+  size_t resident = getResidentBytes(), free = getFreeDeviceBytes();
   EXPECT_EQ(decoded(), first);
+  EXPECT_LE(getResidentBytes(), resident + kSlack);
+  EXPECT_GE(getFreeDeviceBytes() + kSlack, free);
   Session session = model->session();
   CHECK_OK(mambit_prefill(session.get(), tokens.data(), kSteps - kCompared,
                           MAMBIT_LOGITS_NONE, nullptr, 0));
