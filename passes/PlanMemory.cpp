@@ -50,9 +50,15 @@ struct PlanMemory : mambit::impl::PlanMemoryBase<PlanMemory> {
       launches = std::max(launches, buffer.last + 1);
       total += buffer.size;
     }
-    // Of the same size, the earlier in the program first.
+    // Of the same size, the earlier in the program first. Inputs, which are
+    // small and alive throughout, come last and so lie side by side: they can
+    // be copied at once.
     llvm::sort(order, [](const Lifetime *a, const Lifetime *b) {
-      return a->size != b->size ? a->size > b->size : a < b;
+      auto key = [](const Lifetime *buffer) {
+        bool isInput = isa<plan::InputOp>(buffer->op);
+        return std::tuple(isInput, isInput ? 0 : -buffer->size, buffer);
+      };
+      return key(a) < key(b);
     });
 
     // What has been placed, by the launches it is alive at: few buffers each,

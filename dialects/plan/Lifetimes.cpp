@@ -33,9 +33,10 @@ SmallVector<Lifetime> mambit::plan::getLifetimes(ProgramOp program) {
       lifetime.first = std::min(lifetime.first, at);
       lifetime.last = std::max(lifetime.last, at);
     }
+    // Inputs stay for the next run, which may go on from this one.
     if (op.use_empty() || isa<InputOp>(op))
       lifetime.first = 0;
-    if (isa<OutputOp>(op))
+    if (isa<InputOp, OutputOp>(op))
       lifetime.last = end;
     lifetimes.push_back(lifetime);
   }

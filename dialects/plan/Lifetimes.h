@@ -24,8 +24,8 @@ struct Lifetime {
   }
 };
 
-/// The arena buffers of a program, in program order. Inputs live from the
-/// start, outputs to the end; what no launch uses lives at the start alone.
+/// The arena buffers of a program, in program order. Inputs live throughout,
+/// outputs to the end; another that no launch uses lives at the start alone.
 llvm::SmallVector<Lifetime> getLifetimes(ProgramOp program);
 
 } // namespace mambit::plan

@@ -150,7 +150,7 @@ class Plan_PortOp<string mnemonic> : Plan_ValueOp<mnemonic> {
 }
 
 def Plan_InputOp : Plan_PortOp<"input"> {
-  let summary = "A range of the arena that the caller fills before a run";
+  let summary = "A range of the arena that the caller fills before a run, alive throughout";
   let description = [{
     Constraints:
     - (C1) the port is read

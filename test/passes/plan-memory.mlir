@@ -1,7 +1,7 @@
 // RUN: mambit-opt %s --plan-memory --remarks-filter=mambit --remark-format=emitRemark 2>%t | FileCheck %s
 // RUN: FileCheck --check-prefix=STATS --input-file=%t %s
 // RUN: mambit-opt %s --plan-memory | mambit-opt --plan-memory | FileCheck %s
-// STATS: plan-memory {{.*}} arena-bytes=1664, buffer-bytes=3136, live-bytes=1664
+// STATS: plan-memory {{.*}} arena-bytes=1856, buffer-bytes=3136, live-bytes=1856
 
 plan.kernel @k params [
   <"x" read tensor<f32>, 0 + 4 * tokens>,
@@ -11,11 +11,11 @@ plan.kernel @k params [
   plan.return %y : tensor<?x1xf32>
 }
 
-// Alive:    ids 0-0  a 0-1  b 1-2  c 2-3  out 3-3  unused 0-0
-// CHECK:      plan.program @p max_tokens 16 max_sequences 1 max_rows 1 slot_bytes 0 arena_size 1664 {
-// CHECK-NEXT:   plan.input {{.*}} size 64 at 128
+// Alive:    ids 0-3  a 0-1  b 1-2  c 2-3  out 3-3  unused 0-3
+// CHECK:      plan.program @p max_tokens 16 max_sequences 1 max_rows 1 slot_bytes 0 arena_size 1856 {
+// CHECK-NEXT:   plan.input {{.*}} size 64 at 1664
 // An input nobody reads is written all the same.
-// CHECK-NEXT:   plan.input {{.*}} size 100 at 0
+// CHECK-NEXT:   plan.input {{.*}} size 100 at 1728
 // CHECK-NEXT:   plan.buffer "a" size 640 at 1024
 // CHECK-NEXT:   plan.buffer "b" size 1000 at 0
 // CHECK-NEXT:   plan.buffer "c" size 640 at 1024
