@@ -17,7 +17,7 @@ emitFusedOp(plan::KernelOp kernel, llvm::StringRef machine,
             llvm::function_ref<void(mamba::EmbeddingOp)> emitEmbedding,
             llvm::function_ref<void(mamba::FusedLinearOp)> emitFusedLinear,
             llvm::function_ref<void(mamba::ScanOp)> emitScan,
-            llvm::function_ref<void(mamba::TopKOp)> emitTopK) {
+            llvm::function_ref<void(mamba::SampleOp)> emitSample) {
   mlir::Operation *op = kernel.getFusedOp();
   if (auto embedding = llvm::dyn_cast<mamba::EmbeddingOp>(op))
     emitEmbedding(embedding);
@@ -25,8 +25,8 @@ emitFusedOp(plan::KernelOp kernel, llvm::StringRef machine,
     emitFusedLinear(linear);
   else if (auto scan = llvm::dyn_cast<mamba::ScanOp>(op))
     emitScan(scan);
-  else if (auto topK = llvm::dyn_cast<mamba::TopKOp>(op))
-    emitTopK(topK);
+  else if (auto sample = llvm::dyn_cast<mamba::SampleOp>(op))
+    emitSample(sample);
   else
     return op->emitOpError("has no ") << machine << " kernel";
   return mlir::success();

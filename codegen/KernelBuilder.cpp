@@ -434,6 +434,13 @@ Val KernelBuilder::toF32(Val x) {
   return wrap(create<arith::SIToFPOp>(f32, x));
 }
 
+Val KernelBuilder::toF64(Val x) {
+  Type f64 = withShapeOf(x.getType(), getF64Type());
+  if (isFloat(x.getType()))
+    return wrap(create<arith::ExtFOp>(f64, x, arith::FastMathFlagsAttr()));
+  return wrap(create<arith::SIToFPOp>(f64, x));
+}
+
 Val KernelBuilder::fromF32(Val x, Type element) {
   if (element.isF32())
     return x;
@@ -577,6 +584,21 @@ void KernelBuilder::when(Val condition, function_ref<void()> then,
     setInsertionPointToStart(branch.elseBlock());
     otherwise();
   }
+}
+
+Vals KernelBuilder::choose(Val condition, function_ref<Vals()> then,
+                           function_ref<Vals()> otherwise) {
+  auto side = [this](function_ref<Vals()> body) {
+    return [this, body](OpBuilder &builder, Location) {
+      OpBuilder::InsertionGuard guard(*this);
+      setInsertionPointToEnd(builder.getInsertionBlock());
+      Vals values = body();
+      create<scf::YieldOp>(SmallVector<Value>(values.begin(), values.end()));
+    };
+  };
+  auto branch = create<scf::IfOp>(condition, side(then), side(otherwise));
+  return llvm::map_to_vector(branch.getResults(),
+                             [&](Value v) { return wrap(v); });
 }
 
 Val KernelBuilder::intrinsic(StringRef intrinsicName, Type result,

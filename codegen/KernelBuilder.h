@@ -199,6 +199,8 @@ public:
   Val zeroExtend(Val x, mlir::Type type);
   /// f16, bf16 and integers to f32.
   Val toF32(Val x);
+  /// f32 and integers to f64.
+  Val toF64(Val x);
   /// f32 to f32, f16 or bf16: to nearest, ties to even. What is beyond the
   /// largest finite value becomes that; NaN stays NaN.
   Val fromF32(Val x, mlir::Type element);
@@ -237,6 +239,9 @@ public:
               llvm::function_ref<void(Val offset, int64_t lanes)> body);
   void when(Val condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = nullptr);
+  /// The values of the side that is run.
+  Vals choose(Val condition, llvm::function_ref<Vals()> then,
+              llvm::function_ref<Vals()> otherwise);
 
   /// An instruction of the target, by the name of its LLVM intrinsic.
   Val intrinsic(llvm::StringRef name, mlir::Type result,

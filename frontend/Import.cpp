@@ -13,6 +13,10 @@ using checkpoint::Checkpoint;
 using checkpoint::DType;
 using checkpoint::ModelConfig;
 
+/// The likeliest tokens of a row among which a program can draw one; as many as
+/// runtime/artifact/Format.h promises.
+static constexpr int64_t kSampleLimit = 64;
+
 static Type getElementType(Builder &builder, DType dtype) {
   switch (dtype) {
   case DType::f64:
@@ -198,13 +202,15 @@ void Importer::addForward() {
       packed({config.nHeads, config.dState, config.headdim}, f32);
   RankedTensorType hidden = packed({config.dModel}, f32);
   RankedTensorType logits = packed({config.vocabSize}, f32);
-  // The likeliest token alone, which is what greedy decoding takes.
-  RankedTensorType values = packed({1}, f32), tokens = packed({1}, i32);
+  // Of each row: a generator's state, a real number, an integer.
+  RankedTensorType random = packed({2}, i32), real = packed({}, f32),
+                   integer = packed({}, i32);
 
-  SmallVector<Type> arguments = {packed({}, i32),
-                                 SequencesType::get(builder.getContext()),
-                                 packed({}, i32)};
-  SmallVector<Type> results = {logits, values, tokens};
+  SmallVector<Type> arguments = {
+      integer, SequencesType::get(builder.getContext()), integer};
+  arguments.append({random, real, integer, real, real}); // of sampling
+  size_t firstState = arguments.size();
+  SmallVector<Type> results = {logits, integer, real, random};
   for (int64_t i = 0; i < config.nLayer; ++i) {
     arguments.append({conv, ssm});
     results.append({conv, ssm});
@@ -231,8 +237,8 @@ void Importer::addForward() {
   SmallVector<Value> states;
   for (int64_t i = 0; i < config.nLayer; ++i) {
     auto layer = BlockOp::create(
-        builder, hidden, conv, ssm, x, body->getArgument(3 + 2 * i),
-        body->getArgument(4 + 2 * i), seqs,
+        builder, hidden, conv, ssm, x, body->getArgument(firstState + 2 * i),
+        body->getArgument(firstState + 2 * i + 1), seqs,
         FlatSymbolRefAttr::get(builder.getContext(), layerName(i)), block);
     x = layer.getY();
     states.append({layer.getNewConvState(), layer.getNewSsmState()});
@@ -247,8 +253,12 @@ void Importer::addForward() {
                    ? embedding
                    : getWeight("lm_head", matrixType(config.lmHead));
   Value y = LMHeadOp::create(builder, logits, x, head);
-  auto best = TopKOp::create(builder, values, tokens, y);
-  SmallVector<Value> returned = {y, best.getValues(), best.getTokens()};
+  auto sampled = SampleOp::create(
+      builder, y, body->getArgument(3), body->getArgument(4),
+      body->getArgument(5), body->getArgument(6), body->getArgument(7),
+      std::min<int64_t>(kSampleLimit, config.vocabSize));
+  SmallVector<Value> returned = {y, sampled.getChosen(), sampled.getHighest(),
+                                 sampled.getNextRandom()};
   returned.append(states);
   func::ReturnOp::create(builder, returned);
 }

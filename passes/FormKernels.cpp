@@ -73,15 +73,15 @@ static std::string getName(mamba::FusedLinearOp op) {
   return name;
 }
 
-static std::string getName(mamba::TopKOp op) {
-  return llvm::formatv("top_k_{0}_{1}", op.getLogits().getType().getDimSize(1),
-                       op.getValues().getType().getDimSize(1));
+static std::string getName(mamba::SampleOp op) {
+  return llvm::formatv("sample_{0}_{1}", op.getLogits().getType().getDimSize(1),
+                       op.getLimit());
 }
 
 static std::string getKernelName(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::string>(op)
       .Case<mamba::EmbeddingOp, mamba::ScanOp, mamba::FusedLinearOp,
-            mamba::TopKOp>([](auto fused) { return getName(fused); });
+            mamba::SampleOp>([](auto fused) { return getName(fused); });
 }
 
 //===----------------------------------------------------------------------===//

@@ -195,22 +195,27 @@ static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::ScanOp op) {
   return builder.take();
 }
 
-static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::TopKOp op) {
+static FailureOr<SmallVector<ParamAttr>> getSignature(mamba::SampleOp op) {
   SignatureBuilder builder(op, Dim::rows);
-  if (failed(builder.addOperand("logits", op.getLogits())))
-    return failure();
-  builder.addResult("values", op.getValues());
-  builder.addResult("tokens", op.getTokens());
-  int64_t vocab = op.getLogits().getType().getDimSize(1),
-          count = op.getValues().getType().getDimSize(1);
-  builder.addScratch("best", {llvm::divideCeilSigned(vocab, kTopKPart) * count},
-                     IntegerType::get(op.getContext(), 64));
+  static constexpr StringLiteral names[] = {"logits", "random", "temperature",
+                                            "top_k",  "top_p",  "min_p"};
+  for (auto [index, name] : llvm::enumerate(names))
+    if (failed(builder.addOperand(name, op.getOperand(index))))
+      return failure();
+  builder.addResult("chosen", op.getChosen());
+  builder.addResult("highest", op.getHighest());
+  builder.addResult("next_random", op.getNextRandom());
+  int64_t vocab = op.getLogits().getType().getDimSize(1);
+  builder.addScratch(
+      "best",
+      {llvm::divideCeilSigned(vocab, kSamplePart) * int64_t(op.getLimit())},
+      IntegerType::get(op.getContext(), 64));
   return builder.take();
 }
 
 bool mambit::isFusedOp(Operation *op) {
   return isa<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp,
-             mamba::TopKOp>(op);
+             mamba::SampleOp>(op);
 }
 
 bool mambit::isKernel(func::FuncOp function) {
@@ -224,7 +229,7 @@ bool mambit::isKernel(func::FuncOp function) {
 FailureOr<SmallVector<ParamAttr>> mambit::getKernelSignature(Operation *op) {
   return llvm::TypeSwitch<Operation *, FailureOr<SmallVector<ParamAttr>>>(op)
       .Case<mamba::EmbeddingOp, mamba::FusedLinearOp, mamba::ScanOp,
-            mamba::TopKOp>([](auto fused) { return getSignature(fused); })
+            mamba::SampleOp>([](auto fused) { return getSignature(fused); })
       .Default([](Operation *other) {
         return other->emitError("no kernel can be made of ")
                << other->getName();

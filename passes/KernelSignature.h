@@ -33,7 +33,7 @@
 //      tokens, of all tokens two halves in 16 bits of B and C alone, d_state up
 //      to a multiple of 16; [tokens][groups][kScanChunk] products of C and B;
 //      [H][4][tokens] of step sizes; dt and decay f32 [tokens][H]
-//    - top_k: best i64 [rows][parts·K], the best K of each part of a row
+//    - sample: best i64 [rows][limit·parts], the best of each part of a row
 // 4. Counters, which a slot has for all kernels in common: zero in a new slot,
 //    and left zero by every launch.
 //    - scan: tickets i32 [groups]
@@ -52,14 +52,14 @@
 
 namespace mambit {
 
-/// The logits of a part of a row, whose best top_k finds first.
-constexpr int64_t kTopKPart = 2048;
+/// The logits of a part of a row, whose best sample finds first.
+constexpr int64_t kSamplePart = 2048;
 
 /// The most tokens of a chunk of a scan.
 inline constexpr int64_t kScanChunk = 32;
 
 /// Whether kernels are made of this operation: mamba.embedding,
-/// mamba.fused_linear, mamba.scan, mamba.top_k.
+/// mamba.fused_linear, mamba.scan, mamba.sample.
 bool isFusedOp(mlir::Operation *op);
 
 /// Whether a function is a kernel, as form-kernels makes it: private, with one

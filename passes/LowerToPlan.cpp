@@ -50,6 +50,8 @@ struct Forward {
   func::FuncOp function;
   SmallVector<func::CallOp> calls;
   Value ids, seqs, rows;
+  /// Other arguments that are not states, and the parameters that they are.
+  llvm::MapVector<Value, ParamAttr> inputs;
   /// Results that are not states, and their names.
   llvm::DenseMap<Value, StringRef> outputs;
   SmallVector<State> states;
@@ -134,10 +136,12 @@ LogicalResult Lowering::readArguments() {
     } else if (tensor && tensor.getRank() >= 3 && mamba::isPacked(type)) {
       forward.stateOf[argument] = forward.states.size();
       forward.states.push_back({argument, argument, {}});
+    } else if (tensor && mamba::isPacked(type)) {
+      forward.inputs[argument] = {};
     } else {
       return emitError(argument.getLoc())
-             << "expected the arguments of @forward to be ids, sequences, rows "
-                "and states, found "
+             << "expected the arguments of @forward to be ids, sequences, "
+                "rows, inputs and states, found "
              << type;
     }
   }
@@ -187,6 +191,15 @@ LogicalResult Lowering::readCalls() {
                << " expected one value for each of the "
                << stringifyDim(param->getDim()) << ", found "
                << stringifyDim(dim->second);
+      if (auto *input = forward.inputs.find(operand);
+          input != forward.inputs.end()) {
+        if (!input->second)
+          input->second = *param;
+        else if (input->second != *param)
+          return call.emitError("takes as '")
+                 << param->getName() << "' what is '" << input->second.getName()
+                 << "' before";
+      }
       param += getNumBuffers(operand.getType());
     }
 
@@ -208,6 +221,9 @@ LogicalResult Lowering::readCalls() {
       forward.states[number].last = value;
     }
   }
+  for (auto [input, param] : forward.inputs)
+    if (!param)
+      return emitError(input.getLoc(), "expected a kernel to take the input");
   return success();
 }
 
@@ -318,6 +334,11 @@ public:
                                  IntegerAttr());
   }
 
+  Value createInput(Location loc, ParamAttr param) {
+    return plan::InputOp::create(builder, loc, type, param, getSize(param),
+                                 IntegerAttr());
+  }
+
   Value createOutput(Location loc, StringRef name, ParamAttr param) {
     auto port = ParamAttr::get(builder.getContext(), name, Access::write,
                                param.getType(), param.getFixedBytes(),
@@ -374,6 +395,8 @@ void Lowering::createProgram(StringRef name, int64_t maxTokens,
       values.createInput(forward.seqs.getLoc(), "slots", Dim::sequences)};
   buffers[forward.rows] = {
       values.createInput(forward.rows.getLoc(), "rows", Dim::rows)};
+  for (auto [input, param] : forward.inputs)
+    buffers[input] = {values.createInput(input.getLoc(), param)};
   for (State &state : forward.states)
     buffers[state.argument] = {
         values.getState(state.argument.getLoc(), state.symbol)};

@@ -223,12 +223,13 @@ def LowerToPlan : Pass<"lower-to-plan", "::mlir::ModuleOp"> {
   let summary = "Turn @forward into programs over buffers";
   let description = [{
     Kernels become `plan.kernel`, by the rule of `passes/KernelSignature.h`, and
-    the calls in `@forward(%ids, %seqs, %rows, states...) -> (logits, outputs...,
-    states...)` the launches of two programs, `prefill` and `decode`. Outputs
-    beside the logits have the names of their kernels' parameters. States are
-    updated in place, so each must pass from kernel to kernel in one line from
-    argument to result; they get their offsets in a slot. All other values, and
-    the scratch of each launch, become buffers of the arena.
+    the calls in `@forward(%ids, %seqs, %rows, inputs..., states...) -> (logits,
+    outputs..., states...)` the launches of two programs, `prefill` and `decode`.
+    Inputs, and outputs beside the logits, have the names of their kernels'
+    parameters. States are updated in place, so each must pass from kernel to
+    kernel in one line from argument to result; they get their offsets in a slot.
+    All other values, and the scratch of each launch, become buffers of the
+    arena.
 
     A call of `decode` brings one token of each sequence.
 
@@ -258,8 +259,9 @@ def PlanMemory : Pass<"plan-memory", "::mambit::plan::ProgramOp"> {
   let summary = "Place the buffers of a program in one arena";
   let description = [{
     Largest first, each buffer goes into the tightest gap between those placed
-    before it that live at the same time, or behind them. Offsets are multiples
-    of 64. The same program gives the same plan.
+    before it that live at the same time, or behind them; inputs, which live
+    throughout, come last. Offsets are multiples of 64. The same program gives the
+    same plan.
 
     Before:
     ```mlir

@@ -22,7 +22,7 @@ FailureOr<SmallVector<Phase>> cpu::emitKernel(plan::KernelOp kernel,
       kernel, "CPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
       [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, target, how); },
       [&](mamba::ScanOp op) { emitScan(b, op); },
-      [&](mamba::TopKOp op) { emitTopK(b, op); });
+      [&](mamba::SampleOp op) { emitSample(b, op); });
   if (failed(emitted))
     return failure();
   return SmallVector<Phase>(b.getPhases());

@@ -40,7 +40,7 @@ void emitScan(KernelBuilder &b, mamba::ScanOp op);
 
 /// Two phases. "parts" finds the best logits of a part of a row, "merge" the
 /// best of those.
-void emitTopK(KernelBuilder &b, mamba::TopKOp op);
+void emitSample(KernelBuilder &b, mamba::SampleOp op);
 
 /// The fastest way for a product of `rows` rows and some tokens at once, by a
 /// model of its cost.

@@ -20,7 +20,7 @@ FailureOr<SmallVector<Phase>> cuda::emitKernel(plan::KernelOp kernel,
       kernel, "GPU", [&](mamba::EmbeddingOp op) { emitEmbedding(b, op); },
       [&](mamba::FusedLinearOp op) { emitFusedLinear(b, op, strategy); },
       [&](mamba::ScanOp op) { emitScan(b, op); },
-      [&](mamba::TopKOp op) { emitTopK(b, op); });
+      [&](mamba::SampleOp op) { emitSample(b, op); });
   if (failed(emitted) || b.isRefused())
     return failure();
   return SmallVector<Phase>(b.getPhases());

@@ -42,7 +42,7 @@ void emitScan(SimtBuilder &b, mamba::ScanOp op);
 
 /// Two phases. "parts" finds the best logits of a part of a row, "merge" the
 /// best of those.
-void emitTopK(SimtBuilder &b, mamba::TopKOp op);
+void emitSample(SimtBuilder &b, mamba::SampleOp op);
 
 /// Tokens and rows of a tile of a product in f32, and its threads.
 constexpr int64_t kFloatTokens = 8, kTileRows = 16, kFloatThreads = 256;

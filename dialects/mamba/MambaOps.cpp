@@ -510,15 +510,12 @@ LogicalResult LMHeadOp::verify() {
   return expectShape(*this, "logits", getLogits(), {dynamic, rows});
 }
 
-LogicalResult TopKOp::verify() {
-  int64_t count = getFeatures(getValues()), logits = getFeatures(getLogits());
-  // (C1) There are as many tokens as values.
-  if (failed(expectShape(*this, "tokens", getTokens(), {dynamic, count})))
-    return failure();
-  // (C2) There are so many to choose from.
-  if (count < 1 || count > logits)
-    return emitOpError() << "expected between 1 and " << logits
-                         << " values, found " << count;
+LogicalResult SampleOp::verify() {
+  int64_t limit = getLimit(), logits = getFeatures(getLogits());
+  // (C1) There are so many to choose from.
+  if (limit < 1 || limit > logits)
+    return emitOpError() << "expected a limit between 1 and " << logits
+                         << ", found " << limit;
   return success();
 }
 
@@ -623,8 +620,8 @@ void SelectiveScanOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
 void LMHeadOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, {"logits"}, setName);
 }
-void TopKOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
-  nameResults(*this, {"values", "tokens"}, setName);
+void SampleOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  nameResults(*this, {"chosen", "highest", "next_random"}, setName);
 }
 void SelectRowsOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   nameResults(*this, {"selected"}, setName);

@@ -34,6 +34,14 @@ class Mamba_Packed<int rank, list<Type> elements, string what>
                    [CPred<"::mambit::mamba::isPacked($_self)">], what,
                    "::mlir::RankedTensorType">;
 
+// What there is one of for each row, of one type, which need not be written.
+class Mamba_PerRow<string shape, string element, string what>
+    : ConfinedType<AnyRankedTensor,
+                   [CPred<"$_self == ::mlir::RankedTensorType::get({" # shape # "}, ::mlir::Builder($_self.getContext())."
+                          # element # ")">],
+                   what, "::mlir::RankedTensorType">,
+      BuildableType<"::mlir::RankedTensorType::get({" # shape # "}, $_builder." # element # ")">;
+
 // A tensor of weights: all dimensions static.
 class Mamba_Static<int rank, list<Type> elements, string what>
     : ConfinedType<AnyTypeOf<[TensorRankOf<elements, [rank]>]>,
@@ -44,7 +52,9 @@ def Mamba_Activations : Mamba_Packed<2, [F32], "activations `tensor<?xKxf32>`">;
 def Mamba_Quantized : Mamba_Packed<2, [I8, I16], "quantised activations `tensor<?xKxi8>` or `tensor<?xKxi16>`">;
 def Mamba_TokenScalars : Mamba_Packed<1, [F32], "one f32 a token, `tensor<?xf32>`">;
 def Mamba_Indices : Mamba_Packed<1, [I32], "indices `tensor<?xi32>`">;
-def Mamba_Tokens : Mamba_Packed<2, [I32], "tokens `tensor<?xKxi32>`">;
+def Mamba_RowReal : Mamba_PerRow<"::mlir::ShapedType::kDynamic", "getF32Type()", "one f32 a row, `tensor<?xf32>`">;
+def Mamba_RowInteger : Mamba_PerRow<"::mlir::ShapedType::kDynamic", "getI32Type()", "one i32 a row, `tensor<?xi32>`">;
+def Mamba_RowGenerator : Mamba_PerRow<"::mlir::ShapedType::kDynamic, 2", "getI32Type()", "a generator's state a row, `tensor<?x2xi32>`">;
 def Mamba_ConvState : Mamba_Packed<3, [F32], "convolution state `tensor<?xWxCxf32>`">;
 def Mamba_SSMState : Mamba_Packed<4, [F32, F16, BF16], "SSM state `tensor<?xHxSxPxf32>`, or of f16 or bf16">;
 def Mamba_Vector : Mamba_Static<1, [F32], "vector of weights `tensor<Nxf32>`">;
@@ -544,27 +554,47 @@ def Mamba_LMHeadOp : Mamba_Op<"lm_head", [Pure, Mamba_NamedResults]> {
   let hasVerifier = 1;
 }
 
-def Mamba_TopKOp : Mamba_Op<"top_k", [Pure, Mamba_NamedResults]> {
-  let summary = "The K tokens of each row's highest logits, best first";
+def Mamba_SampleOp : Mamba_Op<"sample", [Pure, Mamba_NamedResults]> {
+  let summary = "A token of each row of logits, drawn among the likeliest";
   let description = [{
+    Of a row, with the K = min(max(top_k, 1), limit) highest logits l, best
+    first, their tokens t, and the row's parameters:
     ```
-    values[r][i] = logits[r][tokens[r][i]]
+    w[i]    = e^((l[i] - l[0]) / temperature), 0 unless the exponent is above -700
+    S[i]    = w[0] + ... + w[i]
+    n       = the most for which, of each 0 < i < n, S[i-1] < top_p * S[K-1],
+              w[i] >= min_p and w[i] > 0
+    u       = the number that the generator gives, 0 <= u < 1
+    chosen  = t[i], i the first below n - 1 with S[i] > u * S[n-1], else n - 1
+    highest = l[0]
     ```
     Of equal logits the lower token comes first; a NaN comes before all
-    numbers, so that there is none in a row if its first value is none.
+    numbers, so that there is none in a row if its highest logit is none. With a
+    `top_k` of 1 nothing else counts, and the likeliest token is chosen.
+
+    w, S and u are in double precision, S summed in order; e^x is within 1e-10
+    of itself, the same operations in kernels and in the runtime
+    (`codegen/Sample.cpp`), so that both choose the same token. The generator is
+    SplitMix64, its state two words, the lower first: u is the upper 53 bits of
+    its next number over 2^53. `next_random` is the state after it.
 
     Constraints:
-    - (C1) There are as many `tokens` as `values`.
-    - (C2) K is at least 1 and at most the number of logits.
+    - (C1) `limit` is at least 1 and at most the number of logits.
 
     Example:
     ```mlir
-    %values, %tokens = mamba.top_k %logits : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
+    %chosen, %highest, %next_random = mamba.sample %logits, %random, %temperature, %top_k, %top_p, %min_p limit 64 : tensor<?x1000xf32>
     ```
   }];
-  let arguments = (ins Mamba_Activations:$logits);
-  let results = (outs Mamba_Activations:$values, Mamba_Tokens:$tokens);
-  let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($values) `,` type($tokens)";
+  let arguments = (ins Mamba_Activations:$logits, Mamba_RowGenerator:$random,
+                       Mamba_RowReal:$temperature, Mamba_RowInteger:$top_k,
+                       Mamba_RowReal:$top_p, Mamba_RowReal:$min_p, I64Attr:$limit);
+  let results = (outs Mamba_RowInteger:$chosen, Mamba_RowReal:$highest,
+                      Mamba_RowGenerator:$next_random);
+  let assemblyFormat = [{
+    $logits `,` $random `,` $temperature `,` $top_k `,` $top_p `,` $min_p `limit` $limit
+    attr-dict `:` type($logits)
+  }];
   let hasVerifier = 1;
 }
 

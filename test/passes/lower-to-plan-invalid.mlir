@@ -13,9 +13,9 @@ func.func @other() {
 
 // -----
 
-// expected-error @below {{expected the arguments of @forward to be ids, sequences, rows and states, found 'tensor<?x6xf32>'}}
-func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>, %x: tensor<?x6xf32>) -> tensor<?x6xf32> {
-  return %x : tensor<?x6xf32>
+// expected-error @below {{expected the arguments of @forward to be ids, sequences, rows, inputs and states, found 'tensor<6xf32>'}}
+func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>, %x: tensor<6xf32>) -> tensor<6xf32> {
+  return %x : tensor<6xf32>
 }
 
 // -----
@@ -160,4 +160,35 @@ func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?
   %0 = call @embed(%ids, %e) : (tensor<?xi32>, tensor<9x6xf32>) -> tensor<?x6xf32>
   // expected-error @below {{expected result 1 to be the result of a kernel}}
   return %0, %ids : tensor<?x6xf32>, tensor<?xi32>
+}
+
+// -----
+
+// An input that no kernel takes, or that two take under two names.
+mamba.weight @e : tensor<9x6xf32> from [#mamba.source<"f", "e" : tensor<9x6xf32>>] as []
+func.func private @embed(%0: tensor<?xi32>, %1: tensor<9x6xf32>) -> tensor<?x6xf32> {
+  %2 = mamba.embedding %0, %1 : tensor<?xi32>, tensor<9x6xf32> -> tensor<?x6xf32>
+  return %2 : tensor<?x6xf32>
+}
+func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>,
+                   // expected-error @below {{expected a kernel to take the input}}
+                   %more: tensor<?xf32>) -> tensor<?x6xf32> {
+  %e = mamba.get_weight @e : tensor<9x6xf32>
+  %0 = call @embed(%ids, %e) : (tensor<?xi32>, tensor<9x6xf32>) -> tensor<?x6xf32>
+  return %0 : tensor<?x6xf32>
+}
+
+// -----
+
+func.func private @sample(%0: tensor<?x9xf32>, %1: tensor<?x2xi32>, %2: tensor<?xf32>, %3: tensor<?xi32>, %4: tensor<?xf32>, %5: tensor<?xf32>)
+    -> (tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>) {
+  %6:3 = mamba.sample %0, %1, %2, %3, %4, %5 limit 4 : tensor<?x9xf32>
+  return %6#0, %6#1, %6#2 : tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>
+}
+func.func @forward(%ids: tensor<?xi32>, %seqs: !mamba.sequences, %rows: tensor<?xi32>, %logits: tensor<?x9xf32>, %random: tensor<?x2xi32>,
+                   %real: tensor<?xf32>, %top_k: tensor<?xi32>) -> tensor<?xi32> {
+  // expected-error @below {{takes as 'top_p' what is 'temperature' before}}
+  %0:3 = call @sample(%logits, %random, %real, %top_k, %real, %real)
+    : (tensor<?x9xf32>, tensor<?x2xi32>, tensor<?xf32>, tensor<?xi32>, tensor<?xf32>, tensor<?xf32>) -> (tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>)
+  return %0#0 : tensor<?xi32>
 }

@@ -139,7 +139,7 @@ void ArtifactRun::observe(const Observation &observation, Keys &keys,
 
   // Which of two close logits is higher is no error of a size; the logits have
   // been compared.
-  if (kernel.op() && kernel.op()->str() == "mamba.top_k")
+  if (kernel.op() && kernel.op()->str() == "mamba.sample")
     return;
 
   std::vector<std::string> weights;

@@ -85,16 +85,24 @@ loadModule(mlir::MLIRContext &context,
   return module;
 }
 
-/// Zeros of the shapes that `forward` takes for one slot of every state.
-static std::vector<Datum> initialState(mlir::func::FuncOp forward) {
-  std::vector<Datum> state;
+static bool isState(mlir::Type type) {
+  return mlir::cast<mlir::RankedTensorType>(type).getRank() >= 3;
+}
+
+/// Zeros of the shapes of what `forward` takes behind ids, sequences and rows:
+/// of its states, for so many slots; or of the rest, for so many rows.
+static std::vector<Datum> zeros(mlir::func::FuncOp forward, bool states,
+                                int64_t count) {
+  std::vector<Datum> values;
   for (mlir::Type type : forward.getArgumentTypes().drop_front(3)) {
+    if (isState(type) != states)
+      continue;
     auto shape =
         llvm::to_vector<4>(mlir::cast<mlir::RankedTensorType>(type).getShape());
-    shape.front() = 1;
-    state.push_back(makeDatum(Tensor(shape)));
+    shape.front() = count;
+    values.push_back(makeDatum(Tensor(shape)));
   }
-  return state;
+  return values;
 }
 
 /// A dumped value, by the weights that its operation takes: so mambit-compare
@@ -153,7 +161,7 @@ static int run() {
 
   std::vector<int32_t> ids = tools::readIds(idsFlag);
   size_t step = chunk ? size_t(chunk) : std::max<size_t>(ids.size(), 1);
-  std::vector<Datum> state = initialState(forward);
+  std::vector<Datum> state = zeros(forward, /*states=*/true, 1);
   std::vector<double> logits;
   int64_t vocab =
       mlir::cast<mlir::RankedTensorType>(forward.getResultTypes()[0])
@@ -171,7 +179,9 @@ static int run() {
     std::vector<Datum> arguments = {makeDatum(std::move(tokens)),
                                     makeDatum(Sequences{{0, count}, {0}}),
                                     makeDatum(std::move(rows))};
-    arguments.insert(arguments.end(), state.begin(), state.end());
+    // Of sampling: the likeliest.
+    llvm::append_range(arguments, zeros(forward, /*states=*/false, count));
+    llvm::append_range(arguments, state);
     std::vector<Datum> results = unwrap(interpreter.run("forward", arguments));
     const Tensor &piece = *std::get<std::shared_ptr<const Tensor>>(results[0]);
     logits.insert(logits.end(), piece.values.begin(), piece.values.end());

@@ -264,10 +264,19 @@ static llvm::Expected<Results> evaluate(LMHeadOp, In<LMHeadOp> in) {
       linear(getTensor(in.getX()), getTensor(in.getWeight()), nullptr));
 }
 
-static llvm::Expected<Results> evaluate(TopKOp op, In<TopKOp> in) {
-  auto values = cast<ShapedType>(op.getValues().getType());
-  Best best = topK(getTensor(in.getLogits()), values.getDimSize(1));
-  return makeResults(std::move(best.values), std::move(best.tokens));
+static llvm::Expected<Results> evaluate(SampleOp op, In<SampleOp> in) {
+  const Tensor &logits = getTensor(in.getLogits());
+  SamplingParameters parameters = {
+      getTensor(in.getRandom()), getTensor(in.getTemperature()),
+      getTensor(in.getTopK()),   getTensor(in.getTopP()),
+      getTensor(in.getMinP()),   int64_t(op.getLimit())};
+  if (llvm::Error error =
+          checkTokens({&logits, &parameters.random, &parameters.temperature,
+                       &parameters.topK, &parameters.topP, &parameters.minP}))
+    return error;
+  Sampled sampled = sample(logits, parameters);
+  return makeResults(std::move(sampled.chosen), std::move(sampled.highest),
+                     std::move(sampled.nextRandom));
 }
 
 static llvm::Expected<Results> evaluate(FusedLinearOp op,
@@ -399,7 +408,7 @@ llvm::Expected<Results> Interpreter::execute(Operation *op,
       .Case([&](BlockOp op) { return evaluateBlock(op, operands); })
       .Case<EmbeddingOp, RMSNormOp, GatedRMSNormOp, QuantizeOp, BitLinearOp,
             LinearOp, SplitOp, CausalConvOp, SelectiveScanOp, AddOp,
-            SelectRowsOp, LMHeadOp, TopKOp, FusedLinearOp, ScanOp>(
+            SelectRowsOp, LMHeadOp, SampleOp, FusedLinearOp, ScanOp>(
           [&](auto op) { return evaluate(op, In<decltype(op)>(operands, op)); })
       .Default([](Operation *) -> llvm::Expected<Results> {
         return makeError("the interpreter does not execute this operation");

@@ -237,24 +237,60 @@ Tensor interpreter::bitLinear(const Tensor &x, const Signs &weight,
   return y;
 }
 
-Best interpreter::topK(const Tensor &logits, int64_t count) {
+/// The tokens of a row by their logits, the best `count` of them.
+static std::vector<int64_t> rank(const double *row, int64_t size,
+                                 int64_t count) {
+  std::vector<int64_t> order(size);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    if (std::isnan(row[a]) != std::isnan(row[b]))
+      return std::isnan(row[a]);
+    return row[a] > row[b] || (!(row[a] < row[b]) && a < b);
+  });
+  order.resize(count);
+  return order;
+}
+
+/// The next number, below 1, of a generator whose state are two words.
+static double nextUniform(const double *state, double *next) {
+  uint64_t low = uint32_t(int64_t(state[0])),
+           high = uint32_t(int64_t(state[1]));
+  uint64_t z = (high << 32 | low) + 0x9e3779b97f4a7c15;
+  next[0] = int32_t(z);
+  next[1] = int32_t(z >> 32);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return double((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+Sampled interpreter::sample(const Tensor &logits,
+                            const SamplingParameters &parameters) {
   int64_t rows = logits.shape[0];
-  Best best{Tensor({rows, count}), Tensor({rows, count})};
+  Sampled result{Tensor({rows}), Tensor({rows}), Tensor({rows, 2})};
   for (int64_t r = 0; r < rows; ++r) {
-    const double *row = logits.row(r);
-    std::vector<int64_t> order(logits.rowSize());
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      if (std::isnan(row[a]) != std::isnan(row[b]))
-        return std::isnan(row[a]);
-      return row[a] > row[b] || (!(row[a] < row[b]) && a < b);
-    });
-    for (int64_t i = 0; i < count; ++i) {
-      best.tokens.row(r)[i] = order[i];
-      best.values.row(r)[i] = row[order[i]];
+    const double *l = logits.row(r);
+    int64_t k = std::clamp<int64_t>(int64_t(parameters.topK.values[r]), 1,
+                                    parameters.limit);
+    std::vector<int64_t> t = rank(l, logits.rowSize(), k);
+    std::vector<double> w(k), s(k);
+    double sum = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      double exponent = (l[t[i]] - l[t[0]]) / parameters.temperature.values[r];
+      w[i] = exponent > -700 ? std::exp(exponent) : 0;
+      s[i] = sum += w[i];
     }
+    int64_t n = 1;
+    while (n < k && s[n - 1] < parameters.topP.values[r] * s[k - 1] &&
+           w[n] >= parameters.minP.values[r] && w[n] > 0)
+      ++n;
+    double u = nextUniform(parameters.random.row(r), result.nextRandom.row(r));
+    int64_t place = 0;
+    while (place < n - 1 && !(s[place] > u * s[n - 1]))
+      ++place;
+    result.chosen.values[r] = double(t[place]);
+    result.highest.values[r] = l[t[0]];
   }
-  return best;
+  return result;
 }
 
 Tensor interpreter::fusedLinear(const Tensor &x, Matrix weight,

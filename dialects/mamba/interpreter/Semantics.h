@@ -43,12 +43,18 @@ struct ScanParameters {
   mlir::Type stateType; // of the state's elements
 };
 
+/// Of each row.
+struct SamplingParameters {
+  const Tensor &random, &temperature, &topK, &topP, &minP;
+  int64_t limit;
+};
+
 struct Normed {
   Tensor y;
   std::optional<Tensor> shift;
 };
-struct Best {
-  Tensor values, tokens;
+struct Sampled {
+  Tensor chosen, highest, nextRandom;
 };
 struct Quantized {
   Tensor q, scale;
@@ -81,7 +87,7 @@ WithState selectiveScan(const Tensor &xbc, const Tensor &dt,
                         const Tensor &state, const ScanParameters &parameters,
                         const Sequences &seqs);
 Tensor add(const Tensor &lhs, const Tensor &rhs);
-Best topK(const Tensor &logits, int64_t count);
+Sampled sample(const Tensor &logits, const SamplingParameters &parameters);
 Tensor fusedLinear(const Tensor &x, Matrix weight,
                    const FusedLinearOptions &options);
 Scanned scan(const Tensor &zxbcdt, const Tensor &convState,

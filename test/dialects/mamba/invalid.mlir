@@ -854,17 +854,9 @@ func.func @lm_head_c2(%x: tensor<?x8xf32>, %w: tensor<5x8xf16>) {
 
 // -----
 
-func.func @top_k_c1(%x: tensor<?x8xf32>) {
-  // expected-error @below {{expected tokens of shape ?x2, found ?x3}}
-  %v, %t = mamba.top_k %x : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x3xi32>
-  return
-}
-
-// -----
-
-func.func @top_k_c2(%x: tensor<?x8xf32>) {
-  // expected-error @below {{expected between 1 and 8 values, found 9}}
-  %v, %t = mamba.top_k %x : tensor<?x8xf32> -> tensor<?x9xf32>, tensor<?x9xi32>
+func.func @sample_c1(%x: tensor<?x8xf32>, %state: tensor<?x2xi32>, %real: tensor<?xf32>, %count: tensor<?xi32>) {
+  // expected-error @below {{expected a limit between 1 and 8, found 9}}
+  %t, %h, %n = mamba.sample %x, %state, %real, %count, %real, %real limit 9 : tensor<?x8xf32>
   return
 }
 

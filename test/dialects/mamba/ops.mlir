@@ -189,11 +189,12 @@ func.func @head(%a: tensor<?x72xf32>, %b: tensor<?x72xf32>, %rows: tensor<?xi32>
   return %logits : tensor<?x1000xf32>
 }
 
-// CHECK-LABEL: func.func @top_k
-func.func @top_k(%logits: tensor<?x1000xf32>) -> (tensor<?x4xf32>, tensor<?x4xi32>) {
-  // CHECK: %values, %tokens = mamba.top_k %{{.*}} : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
-  %values, %tokens = mamba.top_k %logits : tensor<?x1000xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
-  return %values, %tokens : tensor<?x4xf32>, tensor<?x4xi32>
+// CHECK-LABEL: func.func @sample
+func.func @sample(%logits: tensor<?x1000xf32>, %random: tensor<?x2xi32>, %temperature: tensor<?xf32>, %top_k: tensor<?xi32>,
+                  %top_p: tensor<?xf32>, %min_p: tensor<?xf32>) -> (tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>) {
+  // CHECK: %chosen, %highest, %next_random = mamba.sample %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} limit 64 : tensor<?x1000xf32>
+  %chosen, %highest, %next_random = mamba.sample %logits, %random, %temperature, %top_k, %top_p, %min_p limit 64 : tensor<?x1000xf32>
+  return %chosen, %highest, %next_random : tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>
 }
 
 // CHECK-LABEL: func.func @fused_linear

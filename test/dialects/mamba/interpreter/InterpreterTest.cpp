@@ -323,37 +323,76 @@ TEST_F(InterpreterTest, LinearAndLMHead) {
   expectNear(results[1], Tensor({2, 2}, {6, -1, 0, -1}));
 }
 
-TEST_F(InterpreterTest, TopK) {
+TEST_F(InterpreterTest, Sample) {
   double infinity = std::numeric_limits<double>::infinity();
   double nan = std::numeric_limits<double>::quiet_NaN();
-  std::vector<Datum> results = run(R"(
-    func.func @f(%x: tensor<?x5xf32>) -> (tensor<?x3xf32>, tensor<?x3xi32>) {
-      %v, %t = mamba.top_k %x : tensor<?x5xf32> -> tensor<?x3xf32>, tensor<?x3xi32>
-      return %v, %t : tensor<?x3xf32>, tensor<?x3xi32>
+  double ln2 = std::log(2.0);
+  // The published generator gives 6457827717110365317 first from 1234567, which
+  // is 0.35008 of 2^64, and its state is then 0x9e3779b97f4a7c15 more.
+  const double low = 1234567, high = 0;
+  struct Row {
+    std::vector<double> logits;
+    double temperature, topK, topP, minP;
+    double chosen, highest;
+  };
+  const std::vector<Row> cases = {
+      // The likeliest, of equal ones the lowest; NaN before all.
+      {{1, 3, 2, 3, -1}, 0, 0, 0, 0, 1, 3},
+      {{-2, -3, -0.0, 0, -infinity}, 1, 1, 1, 0, 2, 0},
+      {{1, nan, 5, nan, infinity}, 1, 3, 1, 0, 1, nan},
+      {{1, 2, infinity, infinity, 0}, 1, 3, 1, 0, 2, infinity},
+      {std::vector<double>(5, -infinity), 1, 3, 1, 0, 0, -infinity},
+      // Three equal ones: 1.05 of 3; of two, 0.7; no more than the limit.
+      {{0, -9, 0, 0, 0}, 1, 3, 1, 0, 2, 0},
+      {{0, -9, 0, 0, 0}, 1, 2, 1, 0, 0, 0},
+      {{0, -9, 0, 0, 0}, 1, 100, 1, 0, 2, 0},
+      // Weights 1, 0.9, 0.25: 0.75 of 2.15.
+      {{std::log(0.25), 0, std::log(0.9), -99, -99}, 1, 3, 1, 0, 1, 0},
+      // Weights 1, 1, 1 at a temperature without bounds: 1.05.
+      {{-2 * ln2, -ln2, 0, -9, -9}, 1e300, 3, 1, 0, 1, 0},
+      // Weights 1, 0.5, of which the first reaches 0.99.
+      {{-ln2, 0, -9, -9, -9}, 1, 2, 0.66, 0, 1, 0},
+      // Of three equal ones top_p keeps two, 0.7 of 2; or all, 1.05 of 3.
+      {{-9, 5, 5, 5, -9}, 1, 3, 0.6, 0, 1, 5},
+      {{-9, 5, 5, 5, -9}, 1, 3, 0.7, 0, 2, 5},
+      // min_p keeps the first alone; or weights 1, 0.5, 0.5, 0.7 of 2.
+      {{0, std::log(0.99), -9, -9, -9}, 1, 2, 1, 0.995, 0, 0},
+      {{std::log(0.5), std::log(0.5), 0, -9, -9}, 1, 3, 1, 0.4, 2, 0},
+  };
+  Tensor logits({int64_t(cases.size()), 5});
+  Tensor random({int64_t(cases.size()), 2});
+  Tensor temperature(llvm::ArrayRef<int64_t>{int64_t(cases.size())});
+  Tensor topK = temperature, topP = temperature, minP = temperature;
+  for (auto [i, row] : llvm::enumerate(cases)) {
+    llvm::copy(row.logits, logits.row(i));
+    random.row(i)[0] = low;
+    random.row(i)[1] = high;
+    temperature.values[i] = row.temperature;
+    topK.values[i] = row.topK;
+    topP.values[i] = row.topP;
+    minP.values[i] = row.minP;
+  }
+  std::vector<Datum> results =
+      run(R"(
+    func.func @f(%x: tensor<?x5xf32>, %r: tensor<?x2xi32>, %t: tensor<?xf32>, %k: tensor<?xi32>, %p: tensor<?xf32>, %m: tensor<?xf32>)
+        -> (tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>) {
+      %0:3 = mamba.sample %x, %r, %t, %k, %p, %m limit 3 : tensor<?x5xf32>
+      return %0#0, %0#1, %0#2 : tensor<?xi32>, tensor<?xf32>, tensor<?x2xi32>
     })",
-                                   {makeDatum(Tensor({3, 5}, {
-                                                                 1,
-                                                                 3,
-                                                                 2,
-                                                                 3,
-                                                                 -1, //
-                                                                 -2,
-                                                                 0,
-                                                                 -0.0,
-                                                                 0,
-                                                                 -infinity, //
-                                                                 1,
-                                                                 nan,
-                                                                 5,
-                                                                 nan,
-                                                                 infinity, //
-                                                             }))});
-  expectNear(results[1], Tensor({3, 3}, {1, 3, 2, 1, 2, 3, 1, 3, 4}));
-  Tensor values = asTensor(results[0]);
-  EXPECT_EQ(std::vector<double>(values.row(0), values.row(2)),
-            (std::vector<double>{3, 3, 2, 0, 0, 0}));
-  EXPECT_TRUE(std::isnan(values.row(2)[0]) && std::isnan(values.row(2)[1]));
-  EXPECT_EQ(values.row(2)[2], infinity);
+          {makeDatum(logits), makeDatum(random), makeDatum(temperature),
+           makeDatum(topK), makeDatum(topP), makeDatum(minP)});
+  uint64_t state = 1234567 + 0x9e3779b97f4a7c15;
+  Tensor chosen = asTensor(results[0]), highest = asTensor(results[1]),
+         next = asTensor(results[2]);
+  for (auto [i, row] : llvm::enumerate(cases)) {
+    EXPECT_EQ(chosen.values[i], row.chosen) << "case " << i;
+    if (std::isnan(row.highest))
+      EXPECT_TRUE(std::isnan(highest.values[i])) << "case " << i;
+    else
+      EXPECT_EQ(highest.values[i], row.highest) << "case " << i;
+    EXPECT_EQ(next.row(i)[0], double(int32_t(state)));
+    EXPECT_EQ(next.row(i)[1], double(int32_t(state >> 32)));
+  }
 }
 
 //===----------------------------------------------------------------------===//
