@@ -427,12 +427,12 @@ void forward(const mambit_batch &given) {
     failWith(MAMBIT_CANCELLED, "stopped on request");
 }
 
-void decodeGreedily(const mambit_greedy_batch &given) {
+void generate(const mambit_generate_batch &given) {
   mambit_batch sequences = MAMBIT_INIT(mambit_batch);
   sequences.sessions = given.sessions;
   sequences.sequences = given.sequences;
   sequences.tokens = given.tokens;
-  GreedyBatch batch;
+  Generation batch;
   batch.sessions = checkSequences(sequences).sessions;
   Model &model = batch.sessions[0]->model();
   checkTokens(given.tokens, given.sequences, model.vocabSize());
@@ -442,12 +442,20 @@ void decodeGreedily(const mambit_greedy_batch &given) {
   if (given.chosen_capacity / given.steps < given.sequences)
     refuse("'chosen' has room for ", given.chosen_capacity, " tokens, ",
            given.sequences, " times ", given.steps, " are chosen");
+  batch.samplers.resize(given.sequences);
+  std::unordered_set<const mambit_sampler *> seen;
+  for (size_t i = 0; given.samplers && i < given.sequences; ++i)
+    if (mambit_sampler *sampler = given.samplers[i]) {
+      if (!seen.insert(sampler).second)
+        refuse("sampler ", i, " appears twice");
+      batch.samplers[i] = &sampler->sampler;
+    }
   batch.tokens = given.tokens;
   batch.steps = given.steps;
   batch.chosen = given.chosen;
   batch.stop = stopOf(given);
   std::vector<Session::Use> uses = useAll(batch.sessions);
-  if (!model.decodeGreedily(batch))
+  if (!model.generate(batch))
     failWith(MAMBIT_CANCELLED, "stopped on request");
 }
 
@@ -491,9 +499,9 @@ mambit_status mambit_decode(mambit_session *const *sessions, size_t sequences,
   });
 }
 
-mambit_status mambit_greedy(const mambit_greedy_batch *batch) {
+mambit_status mambit_generate(const mambit_generate_batch *batch) {
   return guarded(MAMBIT_INTERNAL_ERROR,
-                 [&] { decodeGreedily(readStructure(batch, "batch")); });
+                 [&] { generate(readStructure(batch, "batch")); });
 }
 
 //===----------------------------------------------------------------------===//

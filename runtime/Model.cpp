@@ -4,8 +4,8 @@
 
 #include "runtime/Model.h"
 
-#include "runtime/Sampler.h"
 #include "runtime/Status.h"
+#include "runtime/artifact/Format.h"
 #include "runtime/artifact/Hash.h"
 #include "runtime/artifact/Layout.h"
 
@@ -80,7 +80,36 @@ const artifact::Port &findPort(const artifact::Program &program,
   return *port;
 }
 
+/// The offset of a port of `bytes` bytes a row, if there is one.
+std::optional<uint64_t> findRows(const Ports &ports, const char *name,
+                                 DType dtype, uint64_t bytes) {
+  const artifact::Port *port = lookUpPort(ports, name);
+  if (!port || port->dtype() != dtype || port->dim() != artifact::Dim::rows ||
+      port->fixed_bytes() != 0 || port->bytes_per_dim() != bytes)
+    return std::nullopt;
+  return port->offset();
+}
+
 } // namespace
+
+/// Nothing in old artifacts: the host samples.
+std::optional<Model::Program::Sampling>
+Model::findSampling(const artifact::Program &program) {
+  const Ports &in = *program.inputs(), &out = *program.outputs();
+  auto random = findRows(in, "random", DType::i32, 8),
+       temperature = findRows(in, "temperature", DType::f32, 4),
+       topK = findRows(in, "top_k", DType::i32, 4),
+       topP = findRows(in, "top_p", DType::f32, 4),
+       minP = findRows(in, "min_p", DType::f32, 4),
+       chosen = findRows(out, "chosen", DType::i32, 4),
+       highest = findRows(out, "highest", DType::f32, 4),
+       nextRandom = findRows(out, "next_random", DType::i32, 8);
+  if (!random || !temperature || !topK || !topP || !minP || !chosen ||
+      !highest || !nextRandom)
+    return std::nullopt;
+  return Program::Sampling{*random, *temperature, *topK,    *topP,
+                           *minP,   *chosen,      *highest, *nextRandom};
+}
 
 Model::Program Model::findProgram(const char *name) const {
   for (unsigned i = 0; i < tables.programs()->size(); ++i) {
@@ -113,17 +142,7 @@ Model::Program Model::findProgram(const char *name) const {
            logits.bytes_per_dim(), " bytes a row");
     found.logits = logits.offset();
     found.vocab = logits.bytes_per_dim() / sizeof(float);
-    // Without these, as in old artifacts, or with more of a row than the best,
-    // the host chooses.
-    const artifact::Port *values = lookUpPort(*program.outputs(), "values"),
-                         *tokens = lookUpPort(*program.outputs(), "tokens");
-    auto isOneARow = [](const artifact::Port *port, DType dtype) {
-      return port && port->dtype() == dtype &&
-             port->dim() == artifact::Dim::rows && port->fixed_bytes() == 0 &&
-             port->bytes_per_dim() == 4;
-    };
-    if (isOneARow(values, DType::f32) && isOneARow(tokens, DType::i32))
-      found.best = {values->offset(), tokens->offset()};
+    found.sampling = findSampling(program);
     return found;
   }
   fail("the artifact has no program '", name, "'");
@@ -225,19 +244,34 @@ bool Model::forward(const Batch &batch) {
   return true;
 }
 
+/// Draws say how the token of each row is chosen.
 void Model::copyInputs(const Program &program, const std::vector<int32_t> &ids,
                        const std::vector<int32_t> &offsets,
                        const std::vector<int32_t> &slots,
-                       const std::vector<int32_t> &rows) {
-  auto copyIn = [&](uint64_t offset, const std::vector<int32_t> &values) {
+                       const std::vector<int32_t> &rows,
+                       const std::vector<Draw> &draws) {
+  auto copyIn = [&](uint64_t offset, const auto &values) {
     if (!values.empty())
       machine->copyIn(program.index, offset, values.data(),
-                      values.size() * sizeof(int32_t));
+                      values.size() * sizeof(values[0]));
   };
   copyIn(program.ids, ids);
   copyIn(program.offsets, offsets);
   copyIn(program.slots, slots);
   copyIn(program.rows, rows);
+  if (!program.sampling)
+    return;
+  auto copyMember = [&](uint64_t offset, auto Draw::*member) {
+    std::vector<std::decay_t<decltype(Draw().*member)>> values;
+    for (const Draw &draw : draws)
+      values.push_back(draw.*member);
+    copyIn(offset, values);
+  };
+  copyMember(program.sampling->random, &Draw::random);
+  copyMember(program.sampling->temperature, &Draw::temperature);
+  copyMember(program.sampling->topK, &Draw::topK);
+  copyMember(program.sampling->topP, &Draw::topP);
+  copyMember(program.sampling->minP, &Draw::minP);
 }
 
 bool Model::runPiece(const Piece &piece, const Batch &batch) {
@@ -257,7 +291,8 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
   std::lock_guard<std::mutex> lock(mutex);
   if (batch.stop())
     return false;
-  copyInputs(program, ids, offsets, slots, rows);
+  copyInputs(program, ids, offsets, slots, rows,
+             std::vector<Draw>(rows.size()));
   for (const Segment &segment : piece.segments)
     batch.sessions[segment.sequence]->torn = true;
   if (batch.observe) {
@@ -288,42 +323,70 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
   return true;
 }
 
-bool Model::decodeGreedily(const GreedyBatch &batch) {
+bool Model::generate(const Generation &batch) {
   size_t count = batch.sessions.size();
   size_t most = std::min({decode.capacity.tokens, decode.capacity.sequences,
                           decode.capacity.rows});
   for (size_t first = 0; first < count; first += most)
-    if (!runGreedyPiece(batch, first, std::min(most, count - first)))
+    if (!generatePart({batch, first, std::min(most, count - first)}))
       return false;
   return true;
 }
 
-/// All steps of some of the sessions.
-bool Model::runGreedyPiece(const GreedyBatch &batch, size_t first,
-                           size_t count) {
-  // Other calls have their turn after so many steps.
-  const size_t most = decode.best ? 32 : 1;
-  std::vector<int32_t> ids(batch.tokens + first, batch.tokens + first + count);
+/// How the device is to sample, if it can.
+std::optional<std::vector<Draw>> Model::drawsOf(const Part &part) const {
+  if (!decode.sampling)
+    return std::nullopt;
+  std::vector<Draw> draws(part.count);
+  for (size_t i = 0; i < part.count; ++i)
+    if (const Sampler *sampler = part.sampler(i)) {
+      std::optional<Draw> draw = sampler->draw(artifact::kMostTopK);
+      if (!draw)
+        return std::nullopt;
+      draws[i] = *draw;
+    }
+  return draws;
+}
+
+/// All steps of some of the sequences.
+bool Model::generatePart(const Part &part) {
+  const Generation &batch = part.batch;
+  size_t count = part.count;
+  const int32_t *first = batch.tokens + part.first;
+  std::vector<int32_t> ids(first, first + count);
   std::vector<int32_t> offsets(count + 1), slots, chosen;
   std::iota(offsets.begin(), offsets.end(), 0);
   std::vector<int32_t> rows(offsets.begin(), offsets.end() - 1);
-  for (size_t i = 0; i < count; ++i)
-    slots.push_back(batch.sessions[first + i]->slot);
-  Extents extents{int64_t(count), int64_t(count), int64_t(count)};
+  std::vector<Session *> sessions(batch.sessions.begin() + part.first,
+                                  batch.sessions.begin() + part.first + count);
+  for (const Session *session : sessions)
+    slots.push_back(session->slot);
   for (size_t done = 0; done < batch.steps;) {
-    size_t steps = std::min(most, batch.steps - done);
+    std::optional<std::vector<Draw>> draws = drawsOf(part);
+    // Other calls have their turn after so many steps.
+    size_t steps = std::min<size_t>(draws ? 32 : 1, batch.steps - done), ran;
     chosen.resize(steps * count);
     std::lock_guard<std::mutex> lock(mutex);
-    copyInputs(decode, ids, offsets, slots, rows);
-    for (size_t i = 0; i < count; ++i)
-      batch.sessions[first + i]->torn = true;
-    size_t ran = chooseSteps(extents, steps, batch.stop, chosen.data());
+    copyInputs(decode, ids, offsets, slots, rows,
+               draws.value_or(std::vector<Draw>(count)));
+    for (Session *session : sessions)
+      session->torn = true;
+    if (draws) {
+      bool random = std::any_of(draws->begin(), draws->end(),
+                                [](const Draw &draw) { return draw.topK > 1; });
+      ran = chooseOnDevice(part, random, steps, chosen.data());
+    } else {
+      ran = chooseOnHost(part, chosen.data());
+    }
     for (size_t i = 0; i < count; ++i) {
-      for (size_t step = 0; step < ran; ++step)
-        batch.chosen[(first + i) * batch.steps + done + step] =
-            chosen[step * count + i];
-      batch.sessions[first + i]->tokens += ran;
-      batch.sessions[first + i]->torn = false;
+      for (size_t step = 0; step < ran; ++step) {
+        int32_t token = chosen[step * count + i];
+        batch.chosen[(part.first + i) * batch.steps + done + step] = token;
+        if (Sampler *sampler = part.sampler(i))
+          sampler->accept(token);
+      }
+      sessions[i]->tokens += ran;
+      sessions[i]->torn = false;
     }
     done += ran;
     if (ran < steps)
@@ -333,42 +396,53 @@ bool Model::runGreedyPiece(const GreedyBatch &batch, size_t first,
   return true;
 }
 
-/// Runs steps whose inputs are in place, as long as `stop` says no; `chosen`
-/// gets a token of each sequence a step. Returns how many were run. Where the
-/// program does not find the best, the host does, of one step.
-size_t Model::chooseSteps(const Extents &extents, size_t steps,
-                          const std::function<bool()> &stop, int32_t *chosen) {
-  size_t count = extents.rows;
-  if (!decode.best) {
-    if (stop())
-      return 0;
-    machine->run(
-        decode.index, extents, {decode.logits}, [] { return false; }, nullptr);
-    std::vector<float> logits(count * vocab);
-    machine->copyOut(decode.index, decode.logits, logits.data(),
-                     logits.size() * sizeof(float));
-    for (size_t i = 0; i < count; ++i) {
-      const float *row = logits.data() + i * vocab;
-      chosen[i] = argmax(row, vocab);
-      checkBest(chosen[i], row[chosen[i]]);
-    }
-    return 1;
+/// Runs one step whose inputs are in place, unless it is to stop, and chooses a
+/// token of each sequence.
+bool Model::chooseOnHost(const Part &part, int32_t *chosen) {
+  if (part.batch.stop())
+    return false;
+  machine->run(
+      decode.index, part.extents(), {decode.logits}, [] { return false; },
+      nullptr);
+  std::vector<float> logits(part.count * vocab);
+  machine->copyOut(decode.index, decode.logits, logits.data(),
+                   logits.size() * sizeof(float));
+  Sampler greedy{SamplerOptions()};
+  for (size_t i = 0; i < part.count; ++i) {
+    Sampler *sampler = part.sampler(i);
+    chosen[i] =
+        (sampler ? *sampler : greedy).sample(logits.data() + i * vocab, vocab);
   }
-  uint64_t bytes = count * sizeof(int32_t);
-  Chain chain{steps, decode.best->token, decode.ids, bytes, {}};
-  chain.kept = {{decode.best->value, bytes}, {decode.best->token, bytes}};
+  return true;
+}
+
+/// Runs steps, the first of which has its inputs in place, until it is to stop,
+/// and returns how many were run. `random`: the generators' numbers count.
+size_t Model::chooseOnDevice(const Part &part, bool random, size_t steps,
+                             int32_t *chosen) {
+  const Program::Sampling &sampling = *decode.sampling;
+  uint64_t bytes = part.count * sizeof(int32_t);
+  Chain chain;
+  chain.steps = steps;
+  chain.links = {{sampling.chosen, decode.ids, bytes}};
+  if (random)
+    chain.links.push_back({sampling.nextRandom, sampling.random, 2 * bytes});
+  chain.kept = {{sampling.highest, bytes}, {sampling.chosen, bytes}};
   std::vector<char> kept(chain.keptBytes() * steps);
-  size_t ran =
-      machine->runChain(decode.index, extents, chain, stop, kept.data());
+  size_t ran = machine->runChain(decode.index, part.extents(), chain,
+                                 part.batch.stop, kept.data());
   for (size_t step = 0; step < ran; ++step) {
-    std::vector<float> values(count);
+    std::vector<float> highest(part.count);
     const char *source = kept.data() + chain.keptBytes() * step;
-    int32_t *tokens = chosen + step * count;
-    std::memcpy(values.data(), source, bytes);
+    int32_t *tokens = chosen + step * part.count;
+    std::memcpy(highest.data(), source, bytes);
     std::memcpy(tokens, source + bytes, bytes);
-    for (size_t i = 0; i < count; ++i)
-      checkBest(tokens[i], values[i]);
+    for (size_t i = 0; i < part.count; ++i)
+      checkBest(tokens[i], highest[i]);
   }
+  for (size_t i = 0; i < part.count; ++i)
+    if (Sampler *sampler = part.sampler(i))
+      sampler->skip(ran);
   return ran;
 }
 

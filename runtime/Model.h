@@ -6,6 +6,7 @@
 #define MAMBIT_RUNTIME_MODEL_H
 
 #include "runtime/Pieces.h"
+#include "runtime/Sampler.h"
 #include "runtime/Snapshot.h"
 #include "runtime/device/Device.h"
 #include "runtime/text/Tokenizer.h"
@@ -47,9 +48,10 @@ struct Batch {
   std::function<void(const Observation &)> observe;
 };
 
-/// A call of mambit_greedy.
-struct GreedyBatch {
+/// A call of mambit_generate.
+struct Generation {
   std::vector<Session *> sessions; // of one model, each once
+  std::vector<Sampler *> samplers; // of each, or null: greedy
   const int32_t *tokens;           // the next of each
   size_t steps;
   int32_t *chosen; // of each session `steps` tokens
@@ -81,7 +83,7 @@ public:
 
   /// Runs a checked batch; false if it was stopped.
   bool forward(const Batch &batch);
-  bool decodeGreedily(const GreedyBatch &batch);
+  bool generate(const Generation &batch);
 
 private:
   friend class Session;
@@ -92,24 +94,40 @@ private:
     Capacity capacity;
     uint64_t ids, offsets, slots, rows, logits;
     uint64_t vocab;
-    /// Of each row, where the program finds it.
-    struct Best {
-      uint64_t value, token;
+    /// Where the program takes what it draws a row's token by, and leaves it.
+    struct Sampling {
+      uint64_t random, temperature, topK, topP, minP;
+      uint64_t chosen, highest, nextRandom;
     };
-    std::optional<Best> best;
+    std::optional<Sampling> sampling;
+  };
+
+  /// Some sequences of a generation, decoded together.
+  struct Part {
+    const Generation &batch;
+    size_t first, count;
+    Extents extents() const {
+      return {int64_t(count), int64_t(count), int64_t(count)};
+    }
+    Sampler *sampler(size_t i) const { return batch.samplers[first + i]; }
   };
 
   Model(artifact::Artifact artifact, const ModelOptions &options);
   Program findProgram(const char *name) const;
+  static std::optional<Program::Sampling>
+  findSampling(const artifact::Program &program);
   SnapshotIdentity findIdentity() const;
   bool runPiece(const Piece &piece, const Batch &batch);
   void copyInputs(const Program &program, const std::vector<int32_t> &ids,
                   const std::vector<int32_t> &offsets,
                   const std::vector<int32_t> &slots,
-                  const std::vector<int32_t> &rows);
-  bool runGreedyPiece(const GreedyBatch &batch, size_t first, size_t count);
-  size_t chooseSteps(const Extents &extents, size_t steps,
-                     const std::function<bool()> &stop, int32_t *chosen);
+                  const std::vector<int32_t> &rows,
+                  const std::vector<Draw> &draws);
+  bool generatePart(const Part &part);
+  bool chooseOnHost(const Part &part, int32_t *chosen);
+  size_t chooseOnDevice(const Part &part, bool random, size_t steps,
+                        int32_t *chosen);
+  std::optional<std::vector<Draw>> drawsOf(const Part &part) const;
   uint64_t stateBytes() const;
 
   // Slots are zero when they are free.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 using namespace mambit;
 
@@ -60,13 +61,50 @@ void Sampler::accept(int32_t token) {
   }
 }
 
+static constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
+
 /// SplitMix64 (Steele, Lea and Flood), of which the upper 53 bits are used.
 double Sampler::nextUniform() {
-  uint64_t z = state += 0x9e3779b97f4a7c15;
+  uint64_t z = state += kGolden;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   z ^= z >> 31;
   return double(z >> 11) * 0x1p-53;
+}
+
+std::optional<Draw> Sampler::draw(uint32_t limit) const {
+  if (penalises())
+    return std::nullopt;
+  if (options.temperature == 0)
+    return Draw();
+  if (options.topK == 0 || options.topK > limit)
+    return std::nullopt;
+  return Draw{state, options.temperature, int32_t(options.topK),
+              options.topP == 0 ? 1 : options.topP, options.minP};
+}
+
+void Sampler::skip(uint64_t count) {
+  if (options.temperature != 0)
+    state += count * kGolden;
+}
+
+/// e^x for -700 < x <= 0, and else 0; within 1e-10. Operation by operation what
+/// kernels do (codegen/Sample.cpp), so that all choose the same token.
+static double exponential(double x) {
+  if (!(x > -700))
+    return 0;
+  // x = n ln 2 + r; ln 2 in two parts, the products of the first exact.
+  double n = std::nearbyint(x * 1.44269504088896341);
+  double r = x - n * 0x1.62e42feep-1 - n * 0x1.a39ef35793c76p-33;
+  constexpr double kFactorials[] = {1,   1,   2,    6,     24,
+                                    120, 720, 5040, 40320, 362880};
+  double sum = 1 / kFactorials[9];
+  for (int i = 9; i-- > 0;)
+    sum = sum * r + 1 / kFactorials[i];
+  uint64_t bits = uint64_t(int64_t(n) + 1023) << 52;
+  double power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return sum * power;
 }
 
 int32_t Sampler::sample(const float *logits, size_t count) {
@@ -86,19 +124,21 @@ int32_t Sampler::sample(const float *logits, size_t count) {
   if (options.temperature == 0)
     return best;
 
+  bool cutK = options.topK != 0;
+  bool cutP = options.topP > 0 && options.topP < 1;
+  auto weigh = [&](float logit) {
+    return exponential((double(logit) - highest) / double(options.temperature));
+  };
   candidates.clear();
   double total = 0;
   for (size_t i = 0; i < count; ++i) {
-    double weight =
-        std::exp((double(logits[i]) - highest) / double(options.temperature));
-    if (weight == 0)
+    double weight = cutK ? 0 : weigh(logits[i]); // then of few, below
+    if (!cutK && weight == 0)
       continue;
     candidates.push_back({weight, logits[i], int32_t(i)});
     total += weight;
   }
 
-  bool cutK = options.topK != 0 && options.topK < candidates.size();
-  bool cutP = options.topP > 0 && options.topP < 1;
   if (cutK || cutP) {
     // A heap gives the best first without ranking the many that are not kept.
     auto ranksAfter = [](const Candidate &a, const Candidate &b) {
@@ -111,12 +151,14 @@ int32_t Sampler::sample(const float *logits, size_t count) {
       kept.push_back(candidates.back());
       candidates.pop_back();
     };
-    if (cutK) {
-      total = 0;
-      for (uint32_t i = 0; i < options.topK; ++i) {
-        keepBest();
-        total += kept.back().weight;
+    while (cutK && kept.size() < options.topK && !candidates.empty()) {
+      keepBest();
+      double weight = kept.back().weight = weigh(kept.back().logit);
+      if (weight == 0) {
+        kept.pop_back();
+        break;
       }
+      total += weight;
     }
     if (cutP) {
       double reach = total * double(options.topP), sum = 0;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -30,6 +31,15 @@ struct SamplerOptions {
   uint32_t repetitionWindow = 0; // 0: all tokens
 };
 
+/// What a device needs to choose the token of a row by itself: the inputs of
+/// programs of those names. By default it takes the likeliest.
+struct Draw {
+  uint64_t random = 0; // the generator's state
+  float temperature = 1;
+  int32_t topK = 1;
+  float topP = 1, minP = 0;
+};
+
 /// Repetition penalty, temperature, top-k, top-p, then min-p (mambit.h says how
 /// exactly).
 class Sampler {
@@ -42,6 +52,12 @@ public:
 
   /// Throws Error on NaN or +infinity, or if no token is allowed.
   int32_t sample(const float *logits, size_t count);
+
+  /// How a device that draws among the `limit` likeliest samples as `sample`
+  /// does now; nothing if it cannot.
+  std::optional<Draw> draw(uint32_t limit) const;
+  /// As if so many tokens had been sampled.
+  void skip(uint64_t count);
 
 private:
   double nextUniform();

@@ -271,14 +271,20 @@ MAMBIT_API mambit_status mambit_decode(mambit_session *const *sessions,
                                        size_t sequences, const int32_t *tokens,
                                        float *logits, size_t logits_capacity);
 
-/* Sequences that are decoded for several steps, each taking in the likeliest
- * token of the step before. */
-typedef struct mambit_greedy_batch {
-  size_t size;                     /* sizeof(mambit_greedy_batch) */
+/* Chooses tokens from logits (Sampling, below). */
+typedef struct mambit_sampler mambit_sampler;
+
+/* Sequences that are decoded for several steps, each taking in the token chosen
+ * in the step before. */
+typedef struct mambit_generate_batch {
+  size_t size;                     /* sizeof(mambit_generate_batch) */
   mambit_session *const *sessions; /* `sequences` different sessions of one
                                     * model */
   size_t sequences;
-  const int32_t *tokens; /* the token that each takes in first */
+  mambit_sampler *const *samplers; /* what chooses each one's tokens, no sampler
+                                    * twice; NULL for the likeliest token.
+                                    * NULL: for all */
+  const int32_t *tokens;           /* the token that each takes in first */
   size_t steps;
   int32_t *chosen; /* sequences * steps: chosen[i * steps + j] is sequence
                     * i's token after its step j, which it takes in in
@@ -287,21 +293,23 @@ typedef struct mambit_greedy_batch {
   mambit_cancel *cancel;  /* both as in mambit_batch, looked at before steps */
   int (*poll)(void *context);
   void *context;
-} mambit_greedy_batch;
+} mambit_generate_batch;
 
-/* The tokens of mambit_decode and mambit_sampler_sample at temperature 0, step
- * by step, and the same states. If the artifact's code finds the likeliest
- * token by itself, the device hands it on from step to step, without waiting
- * for the host; else the host looks for it.
+/* The tokens of mambit_decode, mambit_sampler_sample and mambit_sampler_accept,
+ * step by step, and the same states, of sessions and samplers. The device
+ * chooses tokens and hands them on from step to step, without waiting for the
+ * host, if the artifact's code can do it (that of older compilers could not)
+ * and every sampler either takes the likeliest token or has a top_k from 1 to
+ * 64, and has no repetition penalty; else the host chooses them.
  *
  * The steps of a call cannot be taken back: to end exactly at some token, fork
  * a session before the call and let the fork take in what is wanted.
  *
- * After MAMBIT_CANCELLED every session stands after its finished steps, as
- * mambit_session_position tells, and their tokens are in `chosen`. A logit that
- * the sampler refuses is MAMBIT_INTERNAL_ERROR, and leaves the sessions in
- * MAMBIT_INVALID_STATE. */
-MAMBIT_API mambit_status mambit_greedy(const mambit_greedy_batch *batch);
+ * After MAMBIT_CANCELLED every session and its sampler stand after its finished
+ * steps, as mambit_session_position tells, and their tokens are in `chosen`. A
+ * logit that the sampler refuses is MAMBIT_INTERNAL_ERROR, and leaves the
+ * sessions in MAMBIT_INVALID_STATE. */
+MAMBIT_API mambit_status mambit_generate(const mambit_generate_batch *batch);
 
 /*===----------------------------------------------------------------------===
  * Sampling
@@ -310,8 +318,6 @@ MAMBIT_API mambit_status mambit_greedy(const mambit_greedy_batch *batch);
 /* The token of the highest logit; of several, the lowest. A NaN is refused. */
 MAMBIT_API mambit_status mambit_argmax(const float *logits, size_t vocab_size,
                                        int32_t *token);
-
-typedef struct mambit_sampler mambit_sampler;
 
 typedef struct mambit_sampler_options {
   size_t size;       /* sizeof(mambit_sampler_options) */
@@ -330,9 +336,10 @@ typedef struct mambit_sampler_options {
 
 /* Tokens of equal logits rank by id, lowest first. Random numbers are
  * SplitMix64 from the state `seed`, one a token: x = next >> 11, u = x * 2^-53;
- * the token is the first, by id if top_k and top_p keep all and else by rank,
- * at which the sum of probabilities (in double) exceeds u. So a seed and the
- * same logits give the same tokens. */
+ * the token is the first, by id if neither top_k nor top_p is given and else by
+ * rank, at which the sum of probabilities (in double) exceeds u. So a seed and
+ * the same logits give the same tokens, whether the host or a device samples.
+ */
 MAMBIT_API mambit_status mambit_sampler_create(
     const mambit_sampler_options *options, mambit_sampler **sampler);
 MAMBIT_API void mambit_sampler_free(mambit_sampler *sampler);

@@ -29,6 +29,9 @@ constexpr uint64_t kCodeAlignment = 4096;
 /// Of buffers in the arena and of states in a slot.
 constexpr uint64_t kBufferAlignment = 64;
 
+/// Programs that sample can draw among so many of the likeliest tokens.
+constexpr uint32_t kMostTopK = 64;
+
 /// The first bytes of the file, little endian. Magic and version keep their
 /// place in every version to come.
 struct Header {

@@ -241,6 +241,12 @@ public:
   }
 
 private:
+  struct Range {
+    uint64_t begin, end;
+    size_t number;
+    bool written;
+  };
+
   /// The greatest values of the dynamic extents.
   struct Capacity {
     uint64_t tokens = 0, sequences = 0, rows = 0;
@@ -477,6 +483,8 @@ private:
           checkHolds(arg.size(), bytesAtCapacity(param, capacity));
           arenaRanges.push_back(
               {arg.offset(), arg.offset() + arg.size(), i, written});
+          if (written)
+            checkKeepsInputs(program, arenaRanges.back());
           break;
         case ArgKind::weight:
           verifyWeightArg(param, arg);
@@ -496,6 +504,20 @@ private:
     auto nameOf = [&](size_t i) { return params.Get(i)->name()->str(); };
     checkDisjoint(arenaRanges, "argument", nameOf);
     checkDisjoint(states, "argument", nameOf);
+  }
+
+  /// One that samples does, for its runs go on from each other.
+  static void checkKeepsInputs(const Program &program, const Range &written) {
+    const TableVector<Port> &inputs = *program.inputs();
+    if (std::none_of(inputs.begin(), inputs.end(), [](const Port *input) {
+          return input->name()->string_view() == "random";
+        }))
+      return;
+    for (const Port *input : inputs)
+      if (input->offset() < written.end &&
+          written.begin < input->offset() + input->size())
+        fail("is written over input '", input->name()->str(),
+             "' of a program that samples");
   }
 
   void verifyWeightArg(const Param &param, const Arg &arg) {
@@ -598,12 +620,6 @@ private:
   //===---------------------------------------------------------------===//
   // Ranges
   //===---------------------------------------------------------------===//
-
-  struct Range {
-    uint64_t begin, end;
-    size_t number;
-    bool written;
-  };
 
   static void checkRange(uint64_t offset, uint64_t size, uint64_t available,
                          const char *of) {

@@ -32,15 +32,19 @@ struct PhaseTime {
 };
 
 /// Runs of a program that go on from each other: before each run but the first,
-/// `bytes` bytes of an output are copied to an input; after each, parts of
-/// outputs are kept. All by their offsets in the arena.
+/// the first bytes of some outputs are copied to inputs, while the others stay
+/// as they are; after each, those of some outputs are kept. All by their
+/// offsets in the arena. Of programs that write over none of their inputs.
 struct Chain {
+  struct Link {
+    uint64_t output, input, bytes;
+  };
   struct Part {
     uint64_t offset, bytes;
   };
 
   size_t steps;
-  uint64_t output, input, bytes;
+  std::vector<Link> links;
   std::vector<Part> kept;
 
   /// Bytes of what is kept of a run, part after part.

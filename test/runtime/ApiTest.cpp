@@ -804,20 +804,21 @@ int pollStopAt(void *context) {
 }
 
 //===----------------------------------------------------------------------===//
-// Greedy decoding
+// Generation
 //===----------------------------------------------------------------------===//
 
-ModelHandle openGreedyToy(bool best) {
+ModelHandle openGeneratingToy(bool samples) {
   ToyOptions options = toyOptions();
-  options.best = best;
+  options.samples = samples;
   return openModel(TemporaryArtifact(options).path);
 }
 
-mambit_greedy_batch greedyBatch(const std::vector<mambit_session *> &sessions,
-                                const std::vector<int32_t> &tokens,
-                                size_t steps, std::vector<int32_t> &chosen) {
+mambit_generate_batch
+generateBatch(const std::vector<mambit_session *> &sessions,
+              const std::vector<int32_t> &tokens, size_t steps,
+              std::vector<int32_t> &chosen) {
   chosen.assign(sessions.size() * steps, -1);
-  mambit_greedy_batch batch = MAMBIT_INIT(mambit_greedy_batch);
+  mambit_generate_batch batch = MAMBIT_INIT(mambit_generate_batch);
   batch.sessions = sessions.data();
   batch.sequences = sessions.size();
   batch.tokens = tokens.data();
@@ -839,11 +840,11 @@ std::vector<int32_t> stepByStep(ToyReference &reference, int32_t token,
   return chosen;
 }
 
-TEST(Greedy, EqualsSteps) {
-  // With and without code that looks for the best; more sequences than a run
+TEST(Generate, EqualsSteps) {
+  // With and without code that chooses tokens; more sequences than a run
   // takes, and calls shorter and longer than what goes without the host.
-  for (bool best : {false, true}) {
-    ModelHandle model = openGreedyToy(best);
+  for (bool samples : {false, true}) {
+    ModelHandle model = openGeneratingToy(samples);
     std::vector<SessionHandle> owners;
     std::vector<mambit_session *> sessions;
     std::vector<ToyReference> references(6, ToyReference(kVocab));
@@ -854,8 +855,9 @@ TEST(Greedy, EqualsSteps) {
     std::vector<int32_t> tokens = randomTokens(sessions.size(), 11), chosen;
     size_t position = 0;
     for (size_t steps : {1, 5, 70}) {
-      mambit_greedy_batch batch = greedyBatch(sessions, tokens, steps, chosen);
-      ASSERT_EQ(mambit_greedy(&batch), MAMBIT_OK) << mambit_last_error();
+      mambit_generate_batch batch =
+          generateBatch(sessions, tokens, steps, chosen);
+      ASSERT_EQ(mambit_generate(&batch), MAMBIT_OK) << mambit_last_error();
       position += steps;
       for (size_t i = 0; i < sessions.size(); ++i) {
         std::vector<int32_t> expected =
@@ -863,7 +865,7 @@ TEST(Greedy, EqualsSteps) {
         EXPECT_EQ(std::vector<int32_t>(chosen.begin() + i * steps,
                                        chosen.begin() + (i + 1) * steps),
                   expected)
-            << best << " session " << i;
+            << samples << " session " << i;
         EXPECT_EQ(positionOf(owners[i]), position);
         tokens[i] = expected.back();
       }
@@ -871,16 +873,16 @@ TEST(Greedy, EqualsSteps) {
   }
 }
 
-TEST(Greedy, AForkEndsWhereItIsWanted) {
-  ModelHandle model = openGreedyToy(true);
+TEST(Generate, AForkEndsWhereItIsWanted) {
+  ModelHandle model = openGeneratingToy(true);
   SessionHandle session = createSession(model);
   mambit_session *copy = nullptr;
   ASSERT_EQ(mambit_session_fork(session.get(), &copy), MAMBIT_OK);
   SessionHandle fork(copy);
   std::vector<int32_t> tokens{3}, chosen;
   std::vector<mambit_session *> sessions{session.get()};
-  mambit_greedy_batch batch = greedyBatch(sessions, tokens, 9, chosen);
-  ASSERT_EQ(mambit_greedy(&batch), MAMBIT_OK);
+  mambit_generate_batch batch = generateBatch(sessions, tokens, 9, chosen);
+  ASSERT_EQ(mambit_generate(&batch), MAMBIT_OK);
   // As if it had been stopped after the fourth.
   ToyReference reference(kVocab);
   std::vector<int32_t> taken{3, chosen[0], chosen[1], chosen[2]};
@@ -892,18 +894,18 @@ TEST(Greedy, AForkEndsWhereItIsWanted) {
   }
 }
 
-TEST(Greedy, CancelledBetweenSteps) {
-  for (bool best : {false, true})
+TEST(Generate, CancelledBetweenSteps) {
+  for (bool samples : {false, true})
     for (int stopAt : {0, 1, 6, 40}) {
-      ModelHandle model = openGreedyToy(best);
+      ModelHandle model = openGeneratingToy(samples);
       SessionHandle session = createSession(model);
       std::vector<mambit_session *> sessions{session.get()};
       std::vector<int32_t> tokens{5}, chosen;
-      mambit_greedy_batch batch = greedyBatch(sessions, tokens, 50, chosen);
+      mambit_generate_batch batch = generateBatch(sessions, tokens, 50, chosen);
       StopAt stop{0, stopAt};
       batch.poll = pollStopAt;
       batch.context = &stop;
-      EXPECT_EQ(mambit_greedy(&batch), MAMBIT_CANCELLED);
+      EXPECT_EQ(mambit_generate(&batch), MAMBIT_CANCELLED);
       EXPECT_EQ(positionOf(session), uint64_t(stopAt));
       ToyReference reference(kVocab);
       std::vector<int32_t> expected = stepByStep(reference, 5, stopAt);
@@ -912,17 +914,168 @@ TEST(Greedy, CancelledBetweenSteps) {
     }
 }
 
-TEST(Greedy, RefusesALogitThatIsNoNumber) {
-  for (bool best : {false, true}) {
+using SamplerHandle =
+    std::unique_ptr<mambit_sampler, decltype(&mambit_sampler_free)>;
+
+SamplerHandle createSampler(const mambit_sampler_options &options) {
+  mambit_sampler *sampler = nullptr;
+  EXPECT_EQ(mambit_sampler_create(&options, &sampler), MAMBIT_OK);
+  return {sampler, mambit_sampler_free};
+}
+
+mambit_sampler_options samplerOptions(float temperature, uint32_t topK) {
+  mambit_sampler_options options = MAMBIT_INIT(mambit_sampler_options);
+  options.temperature = temperature;
+  options.top_k = topK;
+  options.seed = 12345678901234567u;
+  return options;
+}
+
+// What the device takes for each row, and how generators go on: also after a
+// call that was cut short.
+TEST(Generate, TheDeviceSamples) {
+  constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
+  constexpr size_t kSteps = 50;
+  struct {
+    float temperature;
+    uint32_t topK;
+    float topP, minP;
+    float takenTopP; // by the device
+  } cases[] = {{0.5f, 3, 0, 0, 1},
+               {2, 64, 0.5f, 0.25f, 0.5f},
+               {0, 0, 0.5f, 0, 1},
+               {1, 1, 0, 0, 1},
+               {0.75f, 2, 1, 0.5f, 1}};
+  for (int stopAt : {-1, 0, 7, 33}) {
+    ModelHandle model = openGeneratingToy(true);
+    std::vector<SessionHandle> owners;
+    std::vector<mambit_session *> sessions;
+    std::vector<SamplerHandle> samplerOwners;
+    std::vector<mambit_sampler *> samplers;
+    std::vector<int32_t> tokens, chosen;
+    for (const auto &given : cases) {
+      owners.push_back(createSession(model));
+      sessions.push_back(owners.back().get());
+      auto options = samplerOptions(given.temperature, given.topK);
+      options.top_p = given.topP;
+      options.min_p = given.minP;
+      samplerOwners.push_back(createSampler(options));
+      samplers.push_back(samplerOwners.back().get());
+      tokens.push_back(int32_t(tokens.size()));
+    }
+    // More sequences than a run takes; one has no sampler.
+    owners.push_back(createSession(model));
+    sessions.push_back(owners.back().get());
+    samplers.push_back(nullptr);
+    tokens.push_back(6);
+
+    std::vector<std::vector<int32_t>> found(sessions.size());
+    std::vector<int32_t> first = tokens;
+    size_t done = 0;
+    if (stopAt >= 0) {
+      // Of the first run's sequences alone.
+      sessions.resize(kToyDecodeSequences);
+      found.resize(kToyDecodeSequences);
+      mambit_generate_batch batch =
+          generateBatch(sessions, tokens, kSteps, chosen);
+      batch.samplers = samplers.data();
+      StopAt stop{0, stopAt};
+      batch.poll = pollStopAt;
+      batch.context = &stop;
+      ASSERT_EQ(mambit_generate(&batch), MAMBIT_CANCELLED);
+      done = stopAt;
+      for (size_t i = 0; i < sessions.size(); ++i) {
+        found[i].assign(chosen.begin() + i * kSteps,
+                        chosen.begin() + i * kSteps + done);
+        if (done)
+          tokens[i] = found[i].back();
+      }
+    }
+    mambit_generate_batch batch =
+        generateBatch(sessions, tokens, kSteps - done, chosen);
+    batch.samplers = samplers.data();
+    ASSERT_EQ(mambit_generate(&batch), MAMBIT_OK) << mambit_last_error();
+    for (size_t i = 0; i < sessions.size(); ++i) {
+      found[i].insert(found[i].end(), chosen.begin() + i * (kSteps - done),
+                      chosen.begin() + (i + 1) * (kSteps - done));
+      ToyReference reference(kVocab);
+      int32_t token = first[i];
+      for (size_t step = 0; step < kSteps; ++step) {
+        std::vector<float> row = reference.push(token, /*decode=*/true);
+        token = std::max_element(row.begin(), row.end()) - row.begin();
+        if (i < std::size(cases) && cases[i].temperature != 0)
+          token = toyChoice(token, kVocab, 12345678901234567u + step * kGolden,
+                            cases[i].temperature, int32_t(cases[i].topK),
+                            cases[i].takenTopP, cases[i].minP);
+        ASSERT_EQ(found[i][step], token)
+            << "stop " << stopAt << " sequence " << i << " step " << step;
+      }
+    }
+  }
+}
+
+// What no device serves, in the middle of what one could, and all of it where
+// the device does not sample.
+TEST(Generate, TheHostSamples) {
+  constexpr size_t kSteps = 20;
+  // The toy's logits lie far apart; this brings them together.
+  constexpr float kHot = 1e6f;
+  auto all = samplerOptions(kHot, 0), many = samplerOptions(kHot, 65),
+       few = samplerOptions(kHot, 3), penalised = samplerOptions(0, 0);
+  penalised.repetition_penalty = 1.5f;
+  std::vector<std::pair<bool, std::vector<mambit_sampler_options>>> cases = {
+      {true, {all, few}},
+      {true, {few, many}},
+      {true, {penalised}},
+      {false, {few}},
+      {false, {all, penalised, few, many}}};
+  for (const auto &[samples, options] : cases) {
+    ModelHandle model = openGeneratingToy(samples);
+    std::vector<SessionHandle> owners;
+    std::vector<mambit_session *> sessions;
+    std::vector<SamplerHandle> samplerOwners, others;
+    std::vector<mambit_sampler *> samplers;
+    std::vector<int32_t> tokens, chosen;
+    for (const mambit_sampler_options &given : options) {
+      owners.push_back(createSession(model));
+      sessions.push_back(owners.back().get());
+      samplerOwners.push_back(createSampler(given));
+      samplers.push_back(samplerOwners.back().get());
+      others.push_back(createSampler(given));
+      tokens.push_back(int32_t(tokens.size()));
+    }
+    std::vector<ToyReference> references(options.size(), ToyReference(kVocab));
+    for (int call = 0; call < 2; ++call) {
+      mambit_generate_batch batch =
+          generateBatch(sessions, tokens, kSteps, chosen);
+      batch.samplers = samplers.data();
+      ASSERT_EQ(mambit_generate(&batch), MAMBIT_OK) << mambit_last_error();
+      for (size_t i = 0; i < options.size(); ++i)
+        for (size_t step = 0; step < kSteps; ++step) {
+          std::vector<float> row = references[i].push(tokens[i], true);
+          ASSERT_EQ(mambit_sampler_sample(others[i].get(), row.data(), kVocab,
+                                          &tokens[i]),
+                    MAMBIT_OK);
+          ASSERT_EQ(mambit_sampler_accept(others[i].get(), &tokens[i], 1),
+                    MAMBIT_OK);
+          ASSERT_EQ(chosen[i * kSteps + step], tokens[i])
+              << "sequence " << i << " step " << step;
+        }
+    }
+  }
+}
+
+TEST(Generate, RefusesALogitThatIsNoNumber) {
+  for (bool samples : {false, true}) {
     ToyOptions options = toyOptions();
     options.image = toyFile("toy-nan.so"); // with BIAS NaN
-    options.best = best;
+    options.samples = samples;
     ModelHandle model = openModel(TemporaryArtifact(options).path);
     SessionHandle session = createSession(model);
     std::vector<mambit_session *> sessions{session.get()};
     std::vector<int32_t> tokens{0}, chosen;
-    mambit_greedy_batch batch = greedyBatch(sessions, tokens, 3, chosen);
-    EXPECT_EQ(mambit_greedy(&batch), MAMBIT_INTERNAL_ERROR);
+    mambit_generate_batch batch = generateBatch(sessions, tokens, 3, chosen);
+    EXPECT_EQ(mambit_generate(&batch), MAMBIT_INTERNAL_ERROR);
     EXPECT_TRUE(lastErrorHas("the logit of token 0 is not a number"));
     uint64_t position;
     EXPECT_EQ(mambit_session_position(session.get(), &position),
@@ -930,15 +1083,15 @@ TEST(Greedy, RefusesALogitThatIsNoNumber) {
   }
 }
 
-TEST(Greedy, RefusesBadCalls) {
-  ModelHandle model = openGreedyToy(true);
+TEST(Generate, RefusesBadCalls) {
+  ModelHandle model = openGeneratingToy(true);
   SessionHandle session = createSession(model);
   std::vector<mambit_session *> sessions{session.get()};
   std::vector<int32_t> tokens{0}, chosen;
   auto refused = [&](auto change, const char *message) {
-    mambit_greedy_batch batch = greedyBatch(sessions, tokens, 4, chosen);
+    mambit_generate_batch batch = generateBatch(sessions, tokens, 4, chosen);
     change(batch);
-    EXPECT_EQ(mambit_greedy(&batch), MAMBIT_INVALID_ARGUMENT);
+    EXPECT_EQ(mambit_generate(&batch), MAMBIT_INVALID_ARGUMENT);
     EXPECT_TRUE(lastErrorHas(message)) << mambit_last_error();
     EXPECT_EQ(positionOf(session), 0u);
   };
@@ -948,6 +1101,13 @@ TEST(Greedy, RefusesBadCalls) {
   refused([](auto &batch) { batch.chosen = nullptr; }, "'chosen' is null");
   refused([](auto &batch) { batch.chosen_capacity = 3; },
           "'chosen' has room for 3 tokens, 1 times 4 are chosen");
+  SamplerHandle sampler = createSampler(samplerOptions(1, 1));
+  std::vector<mambit_sampler *> twice(2, sampler.get());
+  SessionHandle second = createSession(model);
+  sessions.push_back(second.get());
+  tokens.push_back(0);
+  refused([&](auto &batch) { batch.samplers = twice.data(); },
+          "sampler 1 appears twice");
   tokens[0] = kVocab;
   refused([](auto &) {}, "token 0 is 7, the vocabulary has 7");
 }

@@ -106,7 +106,7 @@ TEST(Sampler, TopKOneIsGreedyWithTiesToTheLowest) {
 }
 
 TEST(Sampler, TopKBeyondTheVocabularyKeepsAll) {
-  const std::vector<float> logits{0, 0.5f, 1};
+  const std::vector<float> logits{1, 0.5f, 0}; // ranked as numbered
   auto all = countDraws(Sampler(options(1, 0, 0, 9)), logits, 1000);
   EXPECT_EQ(countDraws(Sampler(options(1, 100, 0, 9)), logits, 1000), all);
   EXPECT_EQ(countDraws(Sampler(options(1, 3, 1, 9)), logits, 1000), all);
@@ -234,6 +234,38 @@ TEST(Sampler, RandomNumbersAreSplitMix64) {
   Sampler sampler(options(1, 0, 0, 1234567));
   for (int32_t expected : {0, 0, 1, 0, 1})
     EXPECT_EQ(sampler.sample(logits.data(), 2), expected);
+}
+
+TEST(Sampler, TellsADeviceHowToDraw) {
+  SamplerOptions wanted = options(0.5f, 64, 0.25f, 5);
+  wanted.minP = 0.125f;
+  std::optional<Draw> draw = Sampler(wanted).draw(64);
+  ASSERT_TRUE(draw);
+  EXPECT_EQ(draw->random, 5u);
+  EXPECT_EQ(draw->temperature, 0.5f);
+  EXPECT_EQ(draw->topK, 64);
+  EXPECT_EQ(draw->topP, 0.25f);
+  EXPECT_EQ(draw->minP, 0.125f);
+  EXPECT_FALSE(Sampler(wanted).draw(63));
+  EXPECT_EQ(Sampler(options(1, 2, 0)).draw(64)->topP, 1); // all
+  EXPECT_FALSE(Sampler(options(1, 0, 0.5f)).draw(64));
+  // Greedy, whatever else is given.
+  EXPECT_EQ(Sampler(options(0, 100, 0.5f)).draw(64)->topK, 1);
+  wanted.repetitionPenalty = 1;
+  EXPECT_TRUE(Sampler(wanted).draw(64));
+  wanted.repetitionPenalty = 1.5f;
+  EXPECT_FALSE(Sampler(wanted).draw(64));
+}
+
+TEST(Sampler, SkipsWhatADeviceSampled) {
+  const std::vector<float> logits{0, 0.5f, 1};
+  for (float temperature : {0.0f, 1.0f}) {
+    Sampler sampler(options(temperature, 3, 0)), other = sampler;
+    for (int i = 0; i < 5; ++i)
+      sampler.sample(logits.data(), logits.size());
+    other.skip(5);
+    EXPECT_EQ(sampler.draw(64)->random, other.draw(64)->random);
+  }
 }
 
 TEST(Sampler, ForbiddenTokensAreNeverDrawn) {

@@ -102,10 +102,26 @@ std::unique_ptr<CommandT> command(uint32_t kernel, Args... args) {
   return result;
 }
 
+/// What sampling takes and makes, in the kernel's order.
+struct RowPort {
+  const char *name;
+  DType dtype;
+  unsigned words;
+  bool isInput;
+  uint64_t bytes() const { return words * 4; }
+  Shape shape() const { return words == 1 ? Shape{} : Shape{words}; }
+};
+const RowPort kSamplingPorts[] = {
+    {"random", DType::i32, 2, true},   {"temperature", DType::f32, 1, true},
+    {"top_k", DType::i32, 1, true},    {"top_p", DType::f32, 1, true},
+    {"min_p", DType::f32, 1, true},    {"chosen", DType::i32, 1, false},
+    {"highest", DType::f32, 1, false}, {"next_random", DType::i32, 2, false},
+};
+
 std::unique_ptr<ProgramT> makeProgram(const char *name, uint64_t tokens,
                                       uint64_t sequences, uint64_t rows,
                                       uint32_t head, unsigned vocab,
-                                      bool best) {
+                                      bool samples) {
   auto program = std::make_unique<ProgramT>();
   program->name = name;
   program->max_tokens = tokens;
@@ -143,22 +159,23 @@ std::unique_ptr<ProgramT> makeProgram(const char *name, uint64_t tokens,
               arg(ArgKind::state, 1), arena(h), arena(scratch)));
   program->commands.push_back(
       command(head, arena(h), arena(wanted), arena(logits)));
-  if (best) {
-    Buffer value = place(rows * 4), token = place(rows * 4);
-    program->outputs.push_back(port("values", DType::f32, Dim::rows, {1}, 0, 4,
-                                    value.offset, value.size));
-    program->outputs.push_back(port("tokens", DType::i32, Dim::rows, {1}, 0, 4,
-                                    token.offset, token.size));
-    program->commands.push_back(command(4, arena(logits), arena(value),
-                                        arena(token),
-                                        arena({offsets.offset, rows * 4})));
+  if (samples) {
+    auto sampling = command(4, arena(logits));
+    for (const RowPort &row : kSamplingPorts) {
+      Buffer buffer = place(rows * row.bytes());
+      (row.isInput ? program->inputs : program->outputs)
+          .push_back(port(row.name, row.dtype, Dim::rows, row.shape(), 0,
+                          row.bytes(), buffer.offset, buffer.size));
+      sampling->args.push_back(arena(buffer));
+    }
+    program->commands.push_back(std::move(sampling));
   }
   return program;
 }
 
 /// The tables of a device, without targets: the same for all kinds.
 std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab,
-                                    bool best) {
+                                    bool samples) {
   auto device = std::make_unique<DeviceT>();
   device->kind = kind;
   device->slot_bytes = 128;
@@ -191,24 +208,26 @@ std::unique_ptr<DeviceT> makeDevice(const char *kind, unsigned vocab,
                param("rows", Access::read, DType::i32, Dim::rows, {}, 0, 4),
                param("logits", Access::write, DType::f32, Dim::rows, {vocab}, 0,
                      vocab * 4)));
-  if (best)
-    device->kernels.push_back(kernel(
-        "best",
-        param("logits", Access::read, DType::f32, Dim::rows, {vocab}, 0,
-              vocab * 4),
-        param("values", Access::write, DType::f32, Dim::rows, {1}, 0, 4),
-        param("tokens", Access::write, DType::i32, Dim::rows, {1}, 0, 4),
-        param("junk", Access::read_write, DType::i32, Dim::rows, {}, 0, 4)));
+  if (samples) {
+    auto sampling = kernel("sample", param("logits", Access::read, DType::f32,
+                                           Dim::rows, {vocab}, 0, vocab * 4));
+    for (const RowPort &row : kSamplingPorts)
+      sampling->params.push_back(
+          param(row.name, row.isInput ? Access::read : Access::write, row.dtype,
+                Dim::rows, row.shape(), 0, row.bytes()));
+    device->kernels.push_back(std::move(sampling));
+  }
   device->programs.push_back(makeProgram("prefill", kToyPrefillTokens,
                                          kToyPrefillSequences,
-                                         kToyPrefillTokens, 2, vocab, best));
-  device->programs.push_back(makeProgram("decode", kToyDecodeSequences,
-                                         kToyDecodeSequences,
-                                         kToyDecodeSequences, 3, vocab, best));
+                                         kToyPrefillTokens, 2, vocab, samples));
+  device->programs.push_back(
+      makeProgram("decode", kToyDecodeSequences, kToyDecodeSequences,
+                  kToyDecodeSequences, 3, vocab, samples));
   return device;
 }
 
-std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab, bool best) {
+std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab,
+                                                   bool samples) {
   std::vector<std::unique_ptr<KernelCodeT>> kernels;
   kernels.push_back(code(phase("embed", term(Dim::tokens, 0, 3))));
   kernels.push_back(code(phase("scan_0", term(Dim::tokens, 0, 1)),
@@ -216,8 +235,8 @@ std::vector<std::unique_ptr<KernelCodeT>> makeCode(unsigned vocab, bool best) {
   for (const char *name : {"head", "head_decode"})
     kernels.push_back(
         code(phase(name, term(Dim::rows, 0, 1), term(Dim::none, vocab, 1))));
-  if (best)
-    kernels.push_back(code(phase("best", term(Dim::rows, 0, 1))));
+  if (samples)
+    kernels.push_back(code(phase("sample", term(Dim::rows, 0, 1))));
   return kernels;
 }
 
@@ -266,7 +285,7 @@ Draft test::makeToy(const ToyOptions &options) {
         draft.addSection("tokenizer", readBytes(options.tokenizer));
   }
 
-  auto device = makeDevice("cpu", options.vocab, options.best);
+  auto device = makeDevice("cpu", options.vocab, options.samples);
   for (const ToyTarget &wanted : options.targets) {
     auto target = std::make_unique<TargetT>();
     target->name = wanted.name;
@@ -278,14 +297,14 @@ Draft test::makeToy(const ToyOptions &options) {
     image->section = draft.addSection("code/cpu/" + wanted.name + ".elf",
                                       readBytes(options.image));
     target->images.push_back(std::move(image));
-    target->kernels = makeCode(options.vocab, options.best);
+    target->kernels = makeCode(options.vocab, options.samples);
     device->targets.push_back(std::move(target));
   }
   index.devices.push_back(std::move(device));
 
   if (options.cudaTargets.empty())
     return draft;
-  device = makeDevice("cuda", options.vocab, /*best=*/false);
+  device = makeDevice("cuda", options.vocab, /*samples=*/false);
   for (const ToyCudaTarget &wanted : options.cudaTargets) {
     auto target = std::make_unique<TargetT>();
     target->name = wanted.chip;
@@ -303,7 +322,7 @@ Draft test::makeToy(const ToyOptions &options) {
     };
     addImage(ImageKind::cubin, wanted.cubin);
     addImage(ImageKind::ptx, wanted.ptx);
-    target->kernels = makeCode(options.vocab, /*best=*/false);
+    target->kernels = makeCode(options.vocab, /*samples=*/false);
     for (auto &kernel : target->kernels)
       for (auto &phase : kernel->phases) {
         phase->resources = std::make_unique<ResourcesT>();

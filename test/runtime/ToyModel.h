@@ -35,7 +35,7 @@ struct ToyOptions {
   std::vector<ToyTarget> targets = {{"baseline", "x86_64-unknown-linux", {}}};
   std::vector<ToyCudaTarget> cudaTargets; // none: no device cuda
   bool skeleton = false;
-  bool best = false; // programs find the best logit of a row; for CPUs alone
+  bool samples = false; // programs choose tokens; for CPUs alone
 };
 
 constexpr unsigned kToyPrefillTokens = 8, kToyPrefillSequences = 3,
@@ -44,6 +44,18 @@ constexpr unsigned kToyPrefillTokens = 8, kToyPrefillSequences = 3,
 /// The draft of a toy, to be spoiled before it is written where a test wants
 /// that.
 artifact::Draft makeToy(const ToyOptions &options);
+
+/// How programs that sample choose one, given the likeliest: by nothing else if
+/// top_k is 1.
+inline int32_t toyChoice(int32_t best, unsigned vocab, uint64_t random,
+                         float temperature, int32_t topK, float topP,
+                         float minP) {
+  if (topK == 1)
+    return best;
+  return int32_t((best + random % vocab + topK + int32_t(temperature * 4) * 3 +
+                  int32_t(topP * 8) * 5 + int32_t(minP * 8) * 2) %
+                 vocab);
+}
 
 /// What the kernels compute, told again.
 class ToyReference {

@@ -57,17 +57,26 @@ EXPORT void head(void *const *buffers, const int64_t *dims, int64_t tile) {
   logitsOf(buffers, tile, 0.0f);
 }
 
-/* logits, value, token, junk; a tile a row. Junk lies over an input, which
- * nobody needs any more. */
-EXPORT void best(void *const *buffers, const int64_t *dims, int64_t tile) {
+/* logits, random, temperature, top_k, top_p, min_p, chosen, highest,
+ * next_random; a tile a row. No draw, but all that one depends on (toyChoice in
+ * ToyModel.h). */
+EXPORT void sample(void *const *buffers, const int64_t *dims, int64_t tile) {
   const float *row = (const float *)buffers[0] + tile * VOCAB;
-  int32_t token = 0;
+  int32_t best = 0;
   for (int32_t v = 1; v < VOCAB; ++v)
-    if (row[v] > row[token])
-      token = v;
-  ((float *)buffers[1])[tile] = row[token];
-  ((int32_t *)buffers[2])[tile] = token;
-  ((int32_t *)buffers[3])[tile] = -1;
+    if (row[v] > row[best])
+      best = v;
+  uint64_t random = ((const uint64_t *)buffers[1])[tile];
+  float temperature = ((const float *)buffers[2])[tile];
+  int32_t topK = ((const int32_t *)buffers[3])[tile];
+  float topP = ((const float *)buffers[4])[tile];
+  float minP = ((const float *)buffers[5])[tile];
+  uint64_t choice = best + random % VOCAB + topK +
+                    (int32_t)(temperature * 4) * 3 + (int32_t)(topP * 8) * 5 +
+                    (int32_t)(minP * 8) * 2;
+  ((int32_t *)buffers[6])[tile] = topK == 1 ? best : (int32_t)(choice % VOCAB);
+  ((float *)buffers[7])[tile] = row[best];
+  ((uint64_t *)buffers[8])[tile] = random + 0x9e3779b97f4a7c15u;
 }
 
 EXPORT void head_decode(void *const *buffers, const int64_t *dims,

@@ -33,7 +33,7 @@ private:
   Measurement measure(bool decode, uint64_t sequences, uint64_t length);
   Batch makeBatch(uint64_t sequences, uint64_t length);
   void step(Batch &batch);
-  double timeGreedy(const Batch &batch);
+  double timeGeneration(const Batch &batch, const SamplerOptions &sampling);
   Traffic countTraffic(const Batch &batch) const;
   std::vector<KernelTime> timeKernels(Batch &batch);
   const artifact::Program &program(const std::string &name) const;
@@ -139,25 +139,36 @@ Measurement Bench::measure(bool decode, uint64_t sequences, uint64_t length) {
   result.steps = times.size();
   result.seconds = times[times.size() / 2];
   result.best = times.front();
-  if (decode)
-    result.greedySeconds = timeGreedy(batch);
+  if (decode) {
+    SamplerOptions sampling;
+    result.greedySeconds = timeGeneration(batch, sampling);
+    sampling.temperature = 0.8f;
+    sampling.topK = 40;
+    result.sampledSeconds = timeGeneration(batch, sampling);
+  }
   result.kernels = timeKernels(batch);
   return result;
 }
 
 /// Seconds of a step, the median of several calls of some steps.
-double Bench::timeGreedy(const Batch &batch) {
+double Bench::timeGeneration(const Batch &batch,
+                             const SamplerOptions &sampling) {
   constexpr size_t kSteps = 16, kLeastCalls = 3;
+  std::vector<mambit::Sampler> samplers(batch.sessions.size(),
+                                        mambit::Sampler(sampling));
+  std::vector<mambit::Sampler *> pointers;
+  for (mambit::Sampler &sampler : samplers)
+    pointers.push_back(&sampler);
   std::vector<int32_t> chosen(batch.sessions.size() * kSteps);
-  GreedyBatch greedy{batch.sessions, batch.tokens, kSteps, chosen.data(),
-                     batch.stop};
+  Generation generation{batch.sessions, pointers,      batch.tokens,
+                        kSteps,         chosen.data(), batch.stop};
   std::vector<double> times;
   Clock::time_point start = Clock::now();
-  model->decodeGreedily(greedy); // what is done once
+  model->generate(generation); // what is done once
   while (times.size() < kLeastCalls ||
          secondsSince(start) < options.seconds / 4) {
     Clock::time_point begin = Clock::now();
-    model->decodeGreedily(greedy);
+    model->generate(generation);
     times.push_back(secondsSince(begin) / kSteps);
   }
   std::sort(times.begin(), times.end());

@@ -38,9 +38,10 @@ struct Measurement {
   double seconds, best; // of a step: median and least, logits on the host
   Traffic traffic;
   std::optional<double> joules; // of a step
-  /// Of decoding: a step of greedy decoding, mambit_greedy's, in which the
-  /// logits stay on the device if its code finds the likeliest token.
-  std::optional<double> greedySeconds;
+  /// Of decoding: a step of mambit_generate, in which the logits stay on the
+  /// device if its code chooses tokens; and one that samples, at temperature
+  /// 0.8 of the 40 likeliest.
+  std::optional<double> greedySeconds, sampledSeconds;
   std::vector<KernelTime> kernels;
 };
 

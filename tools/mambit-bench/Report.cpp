@@ -67,24 +67,27 @@ void tools::printText(const BenchResult &result, bool kernels) {
               result.target.c_str(), result.threads,
               result.threads == 1 ? "thread" : "threads",
               result.loadSeconds * 1e3, result.readBandwidth * 1e-9);
-  std::printf("%-18s %11s %11s %11s %10s %10s %9s %9s %10s %6s\n", "",
-              "us/step", "greedy us", "tokens/s", "weights MB", "states MB",
-              "logits MB", "mJ/token", "floor us", "floor");
+  std::printf("%-18s %11s %11s %11s %11s %10s %10s %9s %9s %10s %6s\n", "",
+              "us/step", "greedy us", "sampled us", "tokens/s", "weights MB",
+              "states MB", "logits MB", "mJ/token", "floor us", "floor");
   for (const Measurement &m : result.measurements) {
     char joules[32] = "-";
     if (m.joules)
       std::snprintf(joules, sizeof(joules), "%.2f",
                     *m.joules / double(m.tokens) * 1e3);
-    char greedy[32] = "-";
+    char greedy[32] = "-", sampled[32] = "-";
     if (m.greedySeconds)
       std::snprintf(greedy, sizeof(greedy), "%.1f", *m.greedySeconds * 1e6);
+    if (m.sampledSeconds)
+      std::snprintf(sampled, sizeof(sampled), "%.1f", *m.sampledSeconds * 1e6);
     double floor = result.floor(m);
-    std::printf(
-        "%-18s %11.1f %11s %11.1f %10.2f %10.2f %9.2f %9s %10.1f %5.1f%%\n",
-        titleOf(m).c_str(), m.seconds * 1e6, greedy,
-        double(m.tokens) / m.seconds, double(m.traffic.weights) * 1e-6,
-        double(m.traffic.states) * 1e-6, double(m.traffic.logits) * 1e-6,
-        joules, floor * 1e6, floor / m.seconds * 100);
+    std::printf("%-18s %11.1f %11s %11s %11.1f %10.2f %10.2f %9.2f %9s %10.1f "
+                "%5.1f%%\n",
+                titleOf(m).c_str(), m.seconds * 1e6, greedy, sampled,
+                double(m.tokens) / m.seconds, double(m.traffic.weights) * 1e-6,
+                double(m.traffic.states) * 1e-6,
+                double(m.traffic.logits) * 1e-6, joules, floor * 1e6,
+                floor / m.seconds * 100);
   }
   if (kernels)
     for (const Measurement &measurement : result.measurements)
@@ -126,6 +129,8 @@ void tools::printJson(const BenchResult &result) {
          {"us", m.seconds * 1e6},
          {"us_least", m.best * 1e6},
          {"greedy_us", m.greedySeconds ? Json(*m.greedySeconds * 1e6) : Json()},
+         {"sampled_us",
+          m.sampledSeconds ? Json(*m.sampledSeconds * 1e6) : Json()},
          {"tokens_per_second", double(m.tokens) / m.seconds},
          {"bytes",
           {{"weights", m.traffic.weights},

@@ -82,8 +82,7 @@ private:
   void generate(Output &output);
   float getTemperature() const;
   Sampler createSampler() const;
-  bool isGreedy() const;
-  void runAhead(int32_t token, uint64_t steps);
+  void runAhead(int32_t token, uint64_t steps, mambit_sampler *sampler);
   void settle(std::optional<int32_t> token);
 
   /// Runs tokens; `logits` then holds the rows that are wanted.
@@ -114,9 +113,9 @@ private:
   Session session;
   InterruptGuard interrupt;
   std::vector<float> logits; // after the last token, between calls
-  // Of greedy decoding: tokens that are chosen but not yet accepted, all of
-  // which but the last the session has taken in; and, if the state is to be
-  // saved, the session before the call that chose them, and its history.
+  // Tokens that are chosen but not yet printed, all of which but the last the
+  // session has taken in; and, if the state is to be saved, the session before
+  // the call that chose them, and its history.
   std::deque<int32_t> ahead;
   Session before;
   size_t historyBefore = 0;
@@ -257,14 +256,8 @@ Sampler Runner::createSampler() const {
   return sampler;
 }
 
-/// Whether the likeliest token is taken, whatever was before.
-bool Runner::isGreedy() const {
-  return getTemperature() == 0 &&
-         (options.repeatPenalty == 1 || options.repeatLast == 0);
-}
-
-/// Takes in a token and, one after the other, the likeliest that follow.
-void Runner::runAhead(int32_t token, uint64_t steps) {
+/// Takes in a token and, one after the other, those chosen to follow it.
+void Runner::runAhead(int32_t token, uint64_t steps, mambit_sampler *sampler) {
   if (!options.stateFile.empty()) {
     mambit_session *fork;
     check(mambit_session_fork(session.get(), &fork));
@@ -273,15 +266,16 @@ void Runner::runAhead(int32_t token, uint64_t steps) {
   }
   mambit_session *sequence = session.get();
   std::vector<int32_t> chosen(steps);
-  auto batch = MAMBIT_INIT(mambit_greedy_batch);
+  auto batch = MAMBIT_INIT(mambit_generate_batch);
   batch.sessions = &sequence;
   batch.sequences = 1;
+  batch.samplers = &sampler;
   batch.tokens = &token;
   batch.steps = steps;
   batch.chosen = chosen.data();
   batch.chosen_capacity = steps;
   batch.cancel = interrupt.flag();
-  mambit_status status = mambit_greedy(&batch);
+  mambit_status status = mambit_generate(&batch);
   if (status == MAMBIT_CANCELLED)
     throw Interrupted();
   check(status);
@@ -290,7 +284,7 @@ void Runner::runAhead(int32_t token, uint64_t steps) {
 }
 
 /// At the end, if the state is to be saved: has the session take in what was
-/// accepted, `token` as the last if it did not, with the logits after it.
+/// printed, `token` as the last if it did not, with the logits after it.
 void Runner::settle(std::optional<int32_t> token) {
   if (options.stateFile.empty())
     return;
@@ -311,7 +305,6 @@ void Runner::generate(Output &output) {
   Sampler sampler = createSampler();
   int32_t eos =
       options.ignoreEos || options.greedyIds ? -1 : model.info().eos_id;
-  const bool greedy = isGreedy();
   double secondsOfToken = kSecondsAhead; // to take one in, as the last was
   totals.reason = "length";
   Stopwatch time;
@@ -320,6 +313,7 @@ void Runner::generate(Output &output) {
     if (ahead.empty()) {
       check(mambit_sampler_sample(sampler.get(), logits.data(), logits.size(),
                                   &token));
+      check(mambit_sampler_accept(sampler.get(), &token, 1));
     } else {
       token = ahead.front();
       ahead.pop_front();
@@ -328,7 +322,6 @@ void Runner::generate(Output &output) {
       totals.reason = "eos";
       return settle(std::nullopt);
     }
-    check(mambit_sampler_accept(sampler.get(), &token, 1));
     bool stopped = !output.token(token);
     ++totals.tokens;
     if (i == 0)
@@ -347,8 +340,8 @@ void Runner::generate(Output &output) {
         std::min({kMostAhead, count - i - 1,
                   uint64_t(kSecondsAhead / std::max(secondsOfToken, 1e-6))});
     Stopwatch taking;
-    if (greedy && steps > 1) {
-      runAhead(token, steps);
+    if (steps > 1) {
+      runAhead(token, steps, sampler.get());
     } else {
       steps = 1;
       forward(&token, 1, MAMBIT_LOGITS_LAST);

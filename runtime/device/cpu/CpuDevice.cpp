@@ -124,10 +124,6 @@ struct Command {
   std::vector<void *> buffers;
 };
 
-struct Range {
-  uint64_t offset, size;
-};
-
 class CpuDevice final : public Device {
 public:
   CpuDevice(const artifact::Artifact &artifact, const artifact::Device &device,
@@ -139,9 +135,6 @@ public:
     for (const artifact::KernelCode *kernel : *chosen.kernels())
       kernels.push_back(resolve(*kernel));
     for (const artifact::Program *program : *device.programs()) {
-      std::vector<Range> &places = inputs.emplace_back();
-      for (const artifact::Port *input : *program->inputs())
-        places.push_back({input->offset(), input->size()});
       std::vector<Command> &commands = programs.emplace_back();
       for (const artifact::Command *command : *program->commands())
         commands.push_back(resolve(*command, artifact, device));
@@ -255,7 +248,6 @@ private:
   ThreadPool pool;
   std::vector<std::vector<Phase>> kernels;
   std::vector<std::vector<Command>> programs;
-  std::vector<std::vector<Range>> inputs; // of the programs, in the arena
 };
 
 } // namespace
@@ -307,24 +299,14 @@ bool CpuDevice::run(size_t program, const Extents &extents,
 size_t CpuDevice::runChain(size_t program, const Extents &extents,
                            const Chain &chain,
                            const std::function<bool()> &stop, void *kept) {
-  // The places of inputs are used again in a run.
-  std::vector<char> given;
-  for (const Range &input : inputs[program])
-    given.insert(given.end(), arena.data() + input.offset,
-                 arena.data() + input.offset + input.size);
   char *to = static_cast<char *>(kept);
   for (size_t step = 0; step < chain.steps; ++step) {
     if (stop())
       return step;
-    if (step != 0) {
-      const char *from = given.data();
-      for (const Range &input : inputs[program]) {
-        memcpy(arena.data() + input.offset, from, input.size);
-        from += input.size;
-      }
-      memcpy(arena.data() + chain.input, arena.data() + chain.output,
-             chain.bytes);
-    }
+    for (const Chain::Link &link : chain.links)
+      if (step != 0)
+        memcpy(arena.data() + link.input, arena.data() + link.output,
+               link.bytes);
     run(program, extents, {}, [] { return false; }, nullptr);
     for (const Chain::Part &part : chain.kept) {
       memcpy(to, arena.data() + part.offset, part.bytes);

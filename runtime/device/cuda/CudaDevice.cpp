@@ -8,8 +8,8 @@
 // every sequence has one token, as in decoding, the run of given extents is
 // captured as a graph the first time and replayed from then on: nothing in it
 // changes but the contents of the pinned memory. In a chain of runs a graph
-// ends in copying an output to where the inputs of the next run come from, and
-// the host waits for the last run alone.
+// has the kernels, which leave the inputs as they are, and then copies outputs
+// to inputs; the host waits for the last run alone.
 //
 // Where the code's target has dependent launch, a kernel that follows a kernel
 // may start before that one has ended. This is safe because every thread of
@@ -176,6 +176,8 @@ private:
   bool enqueue(const Program &program, const Extents &extents,
                const std::vector<uint64_t> &outputs,
                const std::function<bool()> &stop);
+  bool enqueueKernels(const Program &program, const Extents &extents,
+                      const std::function<bool()> &stop);
   void setDims(const Extents &extents);
   /// What `body` puts in the stream, as a graph.
   template <typename Body>
@@ -585,6 +587,14 @@ bool CudaDevice::enqueue(const Program &program, const Extents &extents,
                          const std::vector<uint64_t> &outputs,
                          const std::function<bool()> &stop) {
   copyInputs(program);
+  if (!enqueueKernels(program, extents, stop))
+    return false;
+  copyOutputs(program, extents, outputs);
+  return true;
+}
+
+bool CudaDevice::enqueueKernels(const Program &program, const Extents &extents,
+                                const std::function<bool()> &stop) {
   bool stopped = false, first = true;
   forEachPhase(
       program, extents,
@@ -599,8 +609,6 @@ bool CudaDevice::enqueue(const Program &program, const Extents &extents,
             api.check(result, where(program, command, code));
         return true;
       });
-  if (!stopped)
-    copyOutputs(program, extents, outputs);
   return !stopped;
 }
 
@@ -706,22 +714,19 @@ size_t CudaDevice::runChain(size_t number, const Extents &extents,
     chainMemory.emplace(api, bytes, "the outputs of a chain of runs");
     chainBytes = bytes;
   }
-  // What is handed on goes to where the next run's inputs come from, for the
-  // places of inputs in the arena are used again in a run.
-  auto input = std::find_if(
-      program.inputs.begin(), program.inputs.end(),
-      [&](const StagedPort &port) { return port.arena == chain.input; });
-  if (input == program.inputs.end())
-    fail("program '", program.name, "' has no input at ", chain.input);
+  copyInputs(program);
   auto step = [&] {
-    enqueue(program, extents, {}, {});
-    api.check(api.copyToHost(staging->data() + input->staging,
-                             arena.address() + chain.output, chain.bytes,
-                             stream.get()),
-              "handing on the outputs of program '", program.name, "'");
+    enqueueKernels(program, extents, {});
+    for (const Chain::Link &link : chain.links)
+      api.check(api.copyOnDevice(arena.address() + link.input,
+                                 arena.address() + link.output, link.bytes,
+                                 stream.get()),
+                "handing on the outputs of program '", program.name, "'");
   };
-  GraphExec graph =
-      graphOf(number, extents, {chain.output, chain.input, chain.bytes}, step);
+  std::vector<uint64_t> links;
+  for (const Chain::Link &link : chain.links)
+    links.insert(links.end(), {link.output, link.input, link.bytes});
+  GraphExec graph = graphOf(number, extents, links, step);
   char *to = chainMemory->data();
   size_t done = 0;
   for (; done < chain.steps && !stop(); ++done) {

@@ -445,6 +445,14 @@ TEST_F(Verify, writtenArgumentOverlaps) {
                                  "'ids'");
 }
 
+TEST_F(Verify, inputOfAProgramThatSamplesIsWritten) {
+  program().inputs[0]->offset = arg(6).offset;
+  EXPECT_EQ(error(), "");
+  program().inputs[1]->name = "random";
+  EXPECT_EQ(error(), inCommand + "argument 6 'out': is written over input "
+                                 "'ids' of a program that samples");
+}
+
 TEST_F(Verify, overlapBehindAShorterRange) {
   // ids [0, 320) is read, offsets [64, 84) is read, out at 128 is written.
   arg(0).size = 320;

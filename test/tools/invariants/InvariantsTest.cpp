@@ -35,7 +35,13 @@ struct SessionDeleter {
     mambit_session_free(session);
   }
 };
+struct SamplerDeleter {
+  void operator()(mambit_sampler *sampler) const {
+    mambit_sampler_free(sampler);
+  }
+};
 using Session = std::unique_ptr<mambit_session, SessionDeleter>;
+using Sampler = std::unique_ptr<mambit_sampler, SamplerDeleter>;
 
 class Model {
 public:
@@ -204,6 +210,80 @@ TEST_P(Invariants, DecodingInBatchesEqualsSingleRuns) {
           other->forward({handles.begin(), handles.begin() + batch}, sequences),
           single)
           << "step " << step << " of " << batch << " sequences";
+    }
+}
+
+// A batch whose tokens the device chooses, as many samplers want, has the
+// tokens of single runs sampled by the host from logits; so has one whose
+// tokens the host must choose.
+TEST_P(Invariants, GeneratingInBatchesEqualsSamplingOfSingleRuns) {
+  constexpr size_t kSteps = 24, kCalls = 2;
+  struct Sampling {
+    float temperature;
+    uint32_t topK;
+    float topP, minP;
+  };
+  std::vector<Sampling> device = {
+      {0, 0, 0, 0},  {0.8f, 40, 0, 0},     {1.5f, 64, 0.9f, 0},
+      {1, 1, 0, 0},  {1, 10, 0, 0.1f},     {0.7f, 5, 0.5f, 0.05f},
+      {5, 64, 1, 0}, {2, 64, 0.99f, 0.3f}, {100, 3, 0.67f, 0}};
+  std::vector<Sampling> host = {
+      {0.8f, 40, 0, 0}, {0, 0, 0, 0}, {1, 0, 0.95f, 0}, {1, 65, 0, 0.01f}};
+  for (const std::vector<Sampling> &samplings : {device, host})
+    for (uint64_t seed : {0, 1}) {
+      auto makeSampler = [&](const Sampling &given) {
+        auto options = MAMBIT_INIT(mambit_sampler_options);
+        options.temperature = given.temperature;
+        options.top_k = given.topK;
+        options.top_p = given.topP;
+        options.min_p = given.minP;
+        options.seed = seed;
+        mambit_sampler *sampler = nullptr;
+        EXPECT_EQ(mambit_sampler_create(&options, &sampler), MAMBIT_OK);
+        return Sampler(sampler);
+      };
+      size_t count = samplings.size();
+      std::vector<Session> sessions;
+      std::vector<mambit_session *> handles;
+      std::vector<Sampler> owners;
+      std::vector<mambit_sampler *> samplers;
+      Tokens first = makeTokens(count, seed, model->vocab);
+      std::vector<Tokens> found(count);
+      for (const Sampling &given : samplings) {
+        sessions.push_back(model->session());
+        handles.push_back(sessions.back().get());
+        owners.push_back(makeSampler(given));
+        samplers.push_back(owners.back().get());
+      }
+      Tokens tokens = first, chosen(count * kSteps);
+      for (size_t call = 0; call < kCalls; ++call) {
+        auto batch = MAMBIT_INIT(mambit_generate_batch);
+        batch.sessions = handles.data();
+        batch.sequences = count;
+        batch.samplers = samplers.data();
+        batch.tokens = tokens.data();
+        batch.steps = kSteps;
+        batch.chosen = chosen.data();
+        batch.chosen_capacity = chosen.size();
+        CHECK_OK(mambit_generate(&batch));
+        for (size_t i = 0; i < count; ++i) {
+          found[i].insert(found[i].end(), chosen.begin() + i * kSteps,
+                          chosen.begin() + (i + 1) * kSteps);
+          tokens[i] = found[i].back();
+        }
+      }
+      for (size_t i = 0; i < count; ++i) {
+        Session alone = model->session();
+        Sampler sampler = makeSampler(samplings[i]);
+        int32_t token = first[i];
+        for (size_t step = 0; step < kSteps * kCalls; ++step) {
+          Logits logits = model->forward({alone.get()}, {{token}});
+          CHECK_OK(mambit_sampler_sample(sampler.get(), logits.data(),
+                                         logits.size(), &token));
+          ASSERT_EQ(found[i][step], token)
+              << "seed " << seed << " sequence " << i << " step " << step;
+        }
+      }
     }
 }
 
