@@ -37,7 +37,8 @@ void emitEmbedding(SimtBuilder &b, mamba::EmbeddingOp op);
 void emitFusedLinear(SimtBuilder &b, mamba::FusedLinearOp op,
                      MatmulStrategy strategy);
 
-/// A phase for sequences of one token and phases for longer ones (Scan.h).
+/// A phase for sequences of one token, of few and of many such sequences, and
+/// phases for longer ones (Scan.h).
 void emitScan(SimtBuilder &b, mamba::ScanOp op);
 
 /// Two phases. "parts" finds the best logits of a part of a row, "merge" the

@@ -70,7 +70,8 @@ protected:
   const int64_t taps, channels, heads, groups, stateSize, headdim, inner;
 };
 
-/// "step", for sequences of one token: some channels of a head a block.
+/// "step" and, of many sequences, "step_many", for sequences of one token: some
+/// channels of a head, or some heads, a block.
 void emitScanStep(SimtBuilder &b, mamba::ScanOp op);
 
 /// For longer sequences, chunks of tokens on tensor cores (ScanChunks.cpp).

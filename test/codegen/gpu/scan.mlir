@@ -15,13 +15,20 @@
 // HALF:         arith.minimumf
 // HALF:         arith.maximumf
 // HALF:         vector.store {{.*}} {alignment = 16 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<8xf16>
+// HALF-LABEL: func.func private @scan_step_many(
+// HALF-SAME:    blocks = 2
+// HALF-SAME:    grid = "sequences, 1", threads = 256 : i64, when = "33 <= sequences"
 // HALF-LABEL: func.func private @scan_chunks(
 // HALF:         vector.load {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 // HALF:         vector.store {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 
-// One head a block. As many blocks share a multiprocessor as fit.
+// One head a block; of many sequences a lane has two runs of the state's rows.
+// As many blocks share a multiprocessor as fit.
 // CHECK-LABEL: func.func private @scan_step(
-// CHECK-SAME:    grid = "sequences, 4", threads = 256
+// CHECK-SAME:    grid = "sequences, 4", threads = 256 : i64, when = "1 <= sequences <= 32"
+// CHECK-LABEL: func.func private @scan_step_many(
+// CHECK-SAME:    blocks = 4
+// CHECK-SAME:    grid = "sequences, 4", threads = 128 : i64, when = "33 <= sequences"
 // CHECK-LABEL: func.func private @scan_inputs(
 // CHECK-SAME:    grid = "sequences, 16, 5"
 // CHECK-LABEL: func.func private @scan_products(
