@@ -35,9 +35,9 @@ static cl::opt<std::string>
                     "(standard output by default)"));
 static cl::opt<std::string>
     targets("target", cl::cat(category), cl::value_desc("NAME,..."),
-            cl::init("x86-64-v3,x86-64-v4"),
-            cl::desc("Machines to make code for (default "
-                     "x86-64-v3,x86-64-v4)"));
+            cl::init("x86-64-v3,x86-64-v4,x86-64-v4-vnni,x86-64-v4-vbmi"),
+            cl::desc("Machines to make code for (default: every level of "
+                     "x86-64)"));
 static cl::opt<bool> listTargets("list-targets", cl::cat(category),
                                  cl::desc("Lists the targets and ends"));
 static cl::opt<std::string>
