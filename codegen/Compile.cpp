@@ -360,7 +360,23 @@ SkeletonBuilder::getCommand(plan::LaunchOp launch) {
   return command;
 }
 
+/// The runtime counts on how many tokens a device can draw among.
+static LogicalResult verifyLimits(ModuleOp planned) {
+  auto result = planned.walk([](mamba::SampleOp op) {
+    int64_t vocab = op.getLogits().getType().getDimSize(1);
+    int64_t expected = std::min<int64_t>(artifact::kMostTopK, vocab);
+    if (int64_t(op.getLimit()) == expected)
+      return WalkResult::advance();
+    op.emitOpError() << "draws among " << op.getLimit()
+                     << " tokens; the runtime expects " << expected;
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 LogicalResult SkeletonBuilder::addPrograms(artifact::DeviceT &device) {
+  if (failed(verifyLimits(planned)))
+    return failure();
   for (auto op : planned.getOps<plan::ProgramOp>()) {
     if (!op.getArenaSize())
       return op.emitOpError("has no memory plan; run plan-memory first");

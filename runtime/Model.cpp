@@ -288,7 +288,7 @@ bool Model::runPiece(const Piece &piece, const Batch &batch) {
   Extents extents{int64_t(ids.size()), int64_t(slots.size()),
                   int64_t(rows.size())};
 
-  std::lock_guard<std::mutex> lock(mutex);
+  std::lock_guard lock(mutex);
   if (batch.stop())
     return false;
   copyInputs(program, ids, offsets, slots, rows,
@@ -355,6 +355,7 @@ bool Model::generatePart(const Part &part) {
   const int32_t *first = batch.tokens + part.first;
   std::vector<int32_t> ids(first, first + count);
   std::vector<int32_t> offsets(count + 1), slots, chosen;
+  std::vector<float> logits;
   std::iota(offsets.begin(), offsets.end(), 0);
   std::vector<int32_t> rows(offsets.begin(), offsets.end() - 1);
   std::vector<Session *> sessions(batch.sessions.begin() + part.first,
@@ -366,18 +367,23 @@ bool Model::generatePart(const Part &part) {
     // Other calls have their turn after so many steps.
     size_t steps = std::min<size_t>(draws ? 32 : 1, batch.steps - done), ran;
     chosen.resize(steps * count);
-    std::lock_guard<std::mutex> lock(mutex);
-    copyInputs(decode, ids, offsets, slots, rows,
-               draws.value_or(std::vector<Draw>(count)));
-    for (Session *session : sessions)
-      session->torn = true;
-    if (draws) {
-      bool random = std::any_of(draws->begin(), draws->end(),
-                                [](const Draw &draw) { return draw.topK > 1; });
-      ran = chooseOnDevice(part, random, steps, chosen.data());
-    } else {
-      ran = chooseOnHost(part, chosen.data());
+    {
+      std::lock_guard lock(mutex);
+      copyInputs(decode, ids, offsets, slots, rows,
+                 draws.value_or(std::vector<Draw>(count)));
+      for (Session *session : sessions)
+        session->torn = true;
+      if (draws) {
+        bool random =
+            std::any_of(draws->begin(), draws->end(),
+                        [](const Draw &draw) { return draw.topK > 1; });
+        ran = chooseOnDevice(part, random, steps, chosen.data());
+      } else {
+        ran = computeLogits(part, logits);
+      }
     }
+    if (!draws && ran > 0)
+      chooseOnHost(part, logits, chosen.data());
     for (size_t i = 0; i < count; ++i) {
       for (size_t step = 0; step < ran; ++step) {
         int32_t token = chosen[step * count + i];
@@ -396,24 +402,29 @@ bool Model::generatePart(const Part &part) {
   return true;
 }
 
-/// Runs one step whose inputs are in place, unless it is to stop, and chooses a
-/// token of each sequence.
-bool Model::chooseOnHost(const Part &part, int32_t *chosen) {
+/// Runs one step whose inputs are in place, unless it is to stop, and returns
+/// how many were run.
+size_t Model::computeLogits(const Part &part, std::vector<float> &logits) {
   if (part.batch.stop())
-    return false;
+    return 0;
   machine->run(
       decode.index, part.extents(), {decode.logits}, [] { return false; },
       nullptr);
-  std::vector<float> logits(part.count * vocab);
+  logits.resize(part.count * vocab);
   machine->copyOut(decode.index, decode.logits, logits.data(),
                    logits.size() * sizeof(float));
+  return 1;
+}
+
+/// Chooses a token of each sequence, while others may use the device.
+void Model::chooseOnHost(const Part &part, std::vector<float> &logits,
+                         int32_t *chosen) {
   Sampler greedy{SamplerOptions()};
   for (size_t i = 0; i < part.count; ++i) {
     Sampler *sampler = part.sampler(i);
     chosen[i] =
         (sampler ? *sampler : greedy).sample(logits.data() + i * vocab, vocab);
   }
-  return true;
 }
 
 /// Runs steps, the first of which has its inputs in place, until it is to stop,
@@ -451,7 +462,7 @@ size_t Model::chooseOnDevice(const Part &part, bool random, size_t steps,
 //===----------------------------------------------------------------------===//
 
 unsigned Model::takeSlot() {
-  std::lock_guard<std::mutex> lock(mutex);
+  std::lock_guard lock(mutex);
   if (freeSlots.empty())
     failWith(MAMBIT_OUT_OF_RESOURCES, "all ", slots,
              " sessions of the model are in use");
@@ -462,7 +473,7 @@ unsigned Model::takeSlot() {
 }
 
 void Model::returnSlot(unsigned slot) noexcept {
-  std::lock_guard<std::mutex> lock(mutex);
+  std::lock_guard lock(mutex);
   try {
     machine->zeroSlot(slot);
   } catch (const Error &) {
@@ -490,7 +501,7 @@ std::unique_ptr<Session> Session::fork() const {
   Use use(*this);
   uint64_t at = position();
   auto copy = std::make_unique<Session>(owner);
-  std::lock_guard<std::mutex> lock(owner->mutex);
+  std::lock_guard lock(owner->mutex);
   owner->machine->copySlot(slot, copy->slot);
   copy->tokens = at;
   return copy;
@@ -498,7 +509,7 @@ std::unique_ptr<Session> Session::fork() const {
 
 void Session::reset() {
   Use use(*this);
-  std::lock_guard<std::mutex> lock(owner->mutex);
+  std::lock_guard lock(owner->mutex);
   owner->machine->zeroSlot(slot);
   tokens = 0;
   torn = false;
@@ -520,7 +531,7 @@ void Session::save(const std::string &path, artifact::Bytes note) const {
   uint64_t at = position();
   std::vector<uint8_t> bytes(owner->tables.slot_bytes()), states;
   {
-    std::lock_guard<std::mutex> lock(owner->mutex);
+    std::lock_guard lock(owner->mutex);
     owner->machine->readSlot(slot, bytes.data());
   }
   // End to end: their places need not be alike on another device.
@@ -541,7 +552,7 @@ std::unique_ptr<Session> Session::restore(std::shared_ptr<Model> model,
     source += state->size();
   }
   auto session = std::make_unique<Session>(model);
-  std::lock_guard<std::mutex> lock(model->mutex);
+  std::lock_guard lock(model->mutex);
   model->machine->writeSlot(session->slot, bytes.data());
   session->tokens = snapshot.tokens();
   return session;

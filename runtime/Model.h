@@ -5,6 +5,7 @@
 #ifndef MAMBIT_RUNTIME_MODEL_H
 #define MAMBIT_RUNTIME_MODEL_H
 
+#include "runtime/FairMutex.h"
 #include "runtime/Pieces.h"
 #include "runtime/Sampler.h"
 #include "runtime/Snapshot.h"
@@ -12,7 +13,6 @@
 #include "runtime/text/Tokenizer.h"
 
 #include <atomic>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -124,7 +124,9 @@ private:
                   const std::vector<int32_t> &rows,
                   const std::vector<Draw> &draws);
   bool generatePart(const Part &part);
-  bool chooseOnHost(const Part &part, int32_t *chosen);
+  size_t computeLogits(const Part &part, std::vector<float> &logits);
+  void chooseOnHost(const Part &part, std::vector<float> &logits,
+                    int32_t *chosen);
   size_t chooseOnDevice(const Part &part, bool random, size_t steps,
                         int32_t *chosen);
   std::optional<std::vector<Draw>> drawsOf(const Part &part) const;
@@ -143,7 +145,7 @@ private:
   std::unique_ptr<Device> machine;
   std::string targetName;
   SnapshotIdentity identity;
-  std::mutex mutex; // of the device and the free slots
+  FairMutex mutex; // of the device and the free slots
   std::vector<unsigned> freeSlots;
 };
 

@@ -156,7 +156,8 @@ typedef struct mambit_model_info {
   uint64_t hash;  /* of the checkpoint that the model was made from; artifacts
                    * of the same one, for whatever machine, have the same */
   const char *state_dtype;  /* of the SSM states: "f32", "f16", "bf16" */
-  uint32_t activation_bits; /* in products with 1-bit weights: 8, 16 or 32 */
+  uint32_t activation_bits; /* in products with 1-bit weights: 8, 16 or
+                             * 32; 0 if the file does not say */
 } mambit_model_info;
 
 /* Fills in the first info->size bytes. */
@@ -307,8 +308,10 @@ typedef struct mambit_generate_batch {
  *
  * After MAMBIT_CANCELLED every session and its sampler stand after its finished
  * steps, as mambit_session_position tells, and their tokens are in `chosen`. A
- * logit that the sampler refuses is MAMBIT_INTERNAL_ERROR, and leaves the
- * sessions in MAMBIT_INVALID_STATE. */
+ * logit that a sampler refuses is MAMBIT_INTERNAL_ERROR. After that, or another
+ * failure, a session either stands at an exact token boundary, which
+ * mambit_session_position tells, or is in MAMBIT_INVALID_STATE until it is
+ * reset; the samplers of the latter are not to be used again. */
 MAMBIT_API mambit_status mambit_generate(const mambit_generate_batch *batch);
 
 /*===----------------------------------------------------------------------===
@@ -336,9 +339,9 @@ typedef struct mambit_sampler_options {
 
 /* Tokens of equal logits rank by id, lowest first. Random numbers are
  * SplitMix64 from the state `seed`, one a token: x = next >> 11, u = x * 2^-53;
- * the token is the first, by id if neither top_k nor top_p is given and else by
- * rank, at which the sum of probabilities (in double) exceeds u. So a seed and
- * the same logits give the same tokens, whether the host or a device samples.
+ * the token is the first, by id if top_k is 0 and top_p 0 or 1, else by rank,
+ * at which the sum of probabilities (in double) exceeds u. So a seed and the
+ * same logits give the same tokens, whether the host or a device samples.
  */
 MAMBIT_API mambit_status mambit_sampler_create(
     const mambit_sampler_options *options, mambit_sampler **sampler);

@@ -775,7 +775,6 @@ Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
   int64_t half = sums.size() / 2;
   Val given = b.dynamicShared({2, half / 4, kGroupThreads, 4}, b.getI32Type());
   Val thread = b.thread() % kGroupThreads;
-  b.barrier(2 * kGroupThreads); // what the tile before gave has been read
   Vals own;
   for (int64_t i = 0; i < half; i += 4) {
     Vals others;

@@ -5,9 +5,10 @@
   make_gpu_models.py FOLDER [--targets x86-64-v3,sm_90a]
 
 The bundled checkpoint and every odd configuration of test/reference: NAME.mbt;
-some with activations of other than 16 bits too: NAME-BITS.mbt. Beside the odd
-ones .values, what the interpreter has for every operation. The tools are taken
-from PATH.
+some with activations of other than 16 bits too: NAME-BITS.mbt; the bundled one with
+states of 16 bits. Beside the odd ones .values, what the interpreter has for every
+operation. And wide models: two layers of the 2.7B's widths, random weights. The
+tools are taken from PATH.
 """
 
 import argparse
@@ -43,13 +44,16 @@ def main():
              "-o", args.folder / artifact)
 
     compile(TEST / "checkpoints/bimamba", "bimamba.mbt")
+    compile(TEST / "checkpoints/bimamba", "bimamba-f16.mbt", "--state-dtype=f16")
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         config, skeleton = work / "wide.json", work / "wide.mbt"
         config.write_text(json.dumps(WIDE))
-        tool("mambit-compile", "--config", config, "--weights=none", "--target", args.targets,
-             "--quiet", "-o", skeleton)
-        tool("mambit-pack", skeleton, "--random=1", "--quiet", "-o", args.folder / "wide.mbt")
+        for artifact, bits in {"wide": 16, "wide-32": 32}.items():
+            tool("mambit-compile", "--config", config, "--weights=none", "--target", args.targets,
+                 "--activation-bits", bits, "--quiet", "-o", skeleton)
+            tool("mambit-pack", skeleton, "--random=1", "--quiet",
+                 "-o", args.folder / f"{artifact}.mbt")
         tool(sys.executable, TEST / "reference/make_checkpoint.py", "--all", work)
         models = [(name, name, 16) for name in CONFIGS]
         models += [(name, f"{name}-{bits}", bits)

@@ -46,7 +46,9 @@ using artifact::ArgKind;
 namespace {
 
 /// More graphs than this are not kept; what has none is launched one by one.
-constexpr size_t kMaxGraphs = 128;
+/// Of a step of each number of sequences there are three: with logits, with
+/// greedy tokens and with drawn ones.
+constexpr size_t kMaxGraphs = 3 * 64;
 /// Outputs larger than this are copied piece by piece.
 constexpr uint64_t kMaxStagedOutput = uint64_t(32) << 20;
 constexpr uint64_t kPieceBytes = uint64_t(16) << 20;

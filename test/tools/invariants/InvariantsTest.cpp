@@ -353,7 +353,6 @@ TEST_P(Invariants, SavedSessionsGoOn) {
   unlink(path.c_str());
 }
 
-// Long runs: only where a step takes little.
 /// Of this process, in memory.
 static size_t getResidentBytes() {
   size_t size = 0, resident = 0;
@@ -396,6 +395,7 @@ TEST_P(Invariants, PromptsInARowGiveTheSameBits) {
   }
 }
 
+// Long runs: only where a step takes little.
 TEST_P(Invariants, ManyStepsDoNotDrift) {
   if (std::string(GetParam()) != "cuda")
     GTEST_SKIP() << "takes minutes on a processor";
@@ -474,9 +474,9 @@ TEST(Targets, GiveTheSameBits) {
   Logits expected = v3.run(prompt);
   for (const char *target : {"x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-vbmi"}) {
     Model other(target);
-    if (other.status == MAMBIT_UNSUPPORTED)
-      GTEST_SKIP() << other.message;
-    EXPECT_EQ(other.run(prompt), expected) << target;
+    if (other.status != MAMBIT_UNSUPPORTED) {
+      EXPECT_EQ(other.run(prompt), expected) << target;
+    }
   }
 }
 
