@@ -33,13 +33,13 @@ public:
   void emit(StringRef suffix, const Condition &condition);
   /// Whether a token's sums have the same order.
   bool addsLike(const ScanStep &other) const {
-    return rows == other.rows && run == other.run;
+    return numRuns == other.numRuns && runRows == other.runRows;
   }
   /// Whether no row or channel is cut off.
   bool isWhole() const { return across % part == 0 && padded == stateSize; }
   /// Whether a block has the shared memory.
   bool fits() const {
-    int64_t floats = 2 * padded + part + rows * part;
+    int64_t floats = 2 * padded + part + numRuns * part;
     return 4 * floats < b.getTarget().gpu.staticSharedBytes;
   }
 
@@ -68,10 +68,10 @@ private:
   int64_t part;       // channels of a block
   int64_t parts;      // blocks of a head
   int64_t threads;
-  int64_t runs;   // of a lane
-  int64_t run;    // rows of the state
-  int64_t rows;   // runs of all lanes
-  int64_t padded; // rows of all of them
+  int64_t runs;    // of a lane
+  int64_t runRows; // of the state
+  int64_t numRuns; // of all lanes
+  int64_t padded;  // rows of all of them
 };
 } // namespace
 
@@ -97,11 +97,11 @@ ScanStep::ScanStep(SimtBuilder &b, mamba::ScanOp op, int64_t rowBytes,
   // A thread gates a channel.
   threads = std::clamp<int64_t>(rowLanes * allRuns / runs,
                                 std::max<int64_t>(part, 64), 512);
-  rows = threads / rowLanes * runs;
-  run = llvm::alignTo(llvm::divideCeilSigned(stateSize, rows), 4);
-  if (run > kRows)
-    run = llvm::alignTo(run, kRows);
-  padded = run * rows;
+  numRuns = threads / rowLanes * runs;
+  runRows = llvm::alignTo(llvm::divideCeilSigned(stateSize, numRuns), 4);
+  if (runRows > kRows)
+    runRows = llvm::alignTo(runRows, kRows);
+  padded = runRows * numRuns;
 }
 
 void ScanStep::emit(StringRef suffix, const Condition &condition) {
@@ -155,7 +155,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val firstHead,
   Vals numbers, firstRows; // of runs
   for (int64_t i = 0; i < runs; ++i) {
     numbers.push_back(b.thread() / rowLanes * runs + i);
-    firstRows.push_back(numbers.back() * run);
+    firstRows.push_back(numbers.back() * runRows);
   }
   bool isWhole = across % part == 0;
   Val own = isWhole ? p : min(p, across - width);
@@ -168,7 +168,7 @@ void ScanStep::emitToken(const Sequence &sequence, Val firstHead,
   // As it lies in memory.
   auto loadRows = [&](Val first) {
     Vals s;
-    for (int64_t i = 0; i < std::min(run, kRows); ++i)
+    for (int64_t i = 0; i < std::min(runRows, kRows); ++i)
       s.push_back(b.load(b.buffer("ssm_state"), stateAt(first + i), width,
                          getStateAlignment(width)));
     return s;
@@ -238,21 +238,22 @@ void ScanStep::emitToken(const Sequence &sequence, Val firstHead,
         }
       }
     };
-    Val partial = b.shared({rows, part}, f32);
+    Val partial = b.shared({numRuns, part}, f32);
     for (int64_t r = 0; r < runs; ++r) {
       Vals sums(2, b.zeros(f32, width));
       update(firstRows[r], loaded[r], sums);
-      sums = b.loop(kRows, run, kRows, sums, [&](Val i, ArrayRef<Val> carried) {
-        Vals sums(carried), s = loadRows(firstRows[r] + i);
-        update(firstRows[r] + i, s, sums);
-        return sums;
-      });
+      sums = b.loop(kRows, runRows, kRows, sums,
+                    [&](Val i, ArrayRef<Val> carried) {
+                      Vals sums(carried), s = loadRows(firstRows[r] + i);
+                      update(firstRows[r] + i, s, sums);
+                      return sums;
+                    });
       b.store(sums[0] + sums[1], partial, {numbers[r], inPart}, alignment);
     }
     b.barrier();
     b.when((b.thread() < part) & (gated < across), [&] {
       Val sum = b.load(partial, {0, b.thread()});
-      for (int64_t other = 1; other < rows; ++other)
+      for (int64_t other = 1; other < numRuns; ++other)
         sum = sum + b.load(partial, {other, b.thread()});
       Val y = fma(b.load(convolved, {b.thread() + 2 * padded}), skip, sum);
       b.store(y * silu(z), b.buffer("y"), {t, gateChannel});
