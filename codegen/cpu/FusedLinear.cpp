@@ -156,10 +156,10 @@ void FusedLinear::emitPrologue(Val t) {
   };
 
   // One pass for what needs the whole vector: τ, and the largest magnitude.
-  Val zeros = b.zeros(b.getF32Type());
   bool shifted = bool(op.getShiftWeight());
+  Type i32 = b.getI32Type();
   Vals totals = groups(
-      {zeros, zeros},
+      {b.zeros(b.getF32Type()), b.zeros(i32)},
       [&](Val group, Val column, int64_t lanes, ArrayRef<Val> acc) -> Vals {
         Val tau = acc[0], largest = acc[1];
         Val v = weighted(group, column, lanes);
@@ -167,17 +167,20 @@ void FusedLinear::emitPrologue(Val t) {
           tau = fma(b.pad(normalised(group, column, lanes), 0),
                     b.pad(b.load(b.buffer("shift_weight"), {column}, lanes), 0),
                     tau);
+        // Magnitudes are ordered as their bits are, and what is no number is
+        // above all.
         if (quantised)
-          largest = max(b.pad(abs(v), 0), largest);
+          largest = max(b.bitcast(b.pad(abs(v), 0), b.vector(i32)), largest);
         else if (b.has("v"))
           b.store(v, b.buffer("v"), {t, column});
         return {tau, largest};
       });
   if (shifted)
     b.store(b.sum(totals[0]), b.buffer("tau"), {t});
-  if (quantised)
-    emitQuantise(t, b.reduce(totals[1], [](Val a, Val c) { return max(a, c); }),
-                 weighted);
+  if (quantised) {
+    Val largest = b.reduce(totals[1], [](Val a, Val c) { return max(a, c); });
+    emitQuantise(t, b.bitcast(largest, b.getF32Type()), weighted);
+  }
 }
 
 /// As `mamba.quantize` defines it, to the last bit.
@@ -189,7 +192,9 @@ void FusedLinear::emitQuantise(Val t, Val largest,
   // Neither zero nor so small that its inverse is infinite.
   Val usable = inverse < std::numeric_limits<float>::infinity();
   inverse = select(usable, inverse, 0.0);
-  b.store(select(usable, largest / double(top), 0.0), b.buffer("scale"), {t});
+  // What is no number stays none.
+  b.store(select(usable, largest / double(top), largest * 0.0),
+          b.buffer("scale"), {t});
 
   Vals sum = groups(
       {b.zeros(b.getI32Type())},

@@ -303,7 +303,8 @@ def Mamba_QuantizeOp : Mamba_Op<"quantize", [Pure, Mamba_NamedResults]> {
 
     ```
     m     = max_k |x[k]|
-    inv   = top / m                 (if m = 0 or inv is infinite: q = 0, scale = 0)
+    inv   = top / m                 (if m = 0 or inv is infinite: q = 0, scale = 0;
+                                     if an x[k] is NaN: scale = NaN)
     q[k]  = clamp(rint(x[k] · inv), −top, top)        ties to even; product rounded to f32 first
     scale = m / top
     ```

@@ -149,8 +149,15 @@ Quantized interpreter::quantize(const Tensor &x, unsigned bits) {
   Quantized result{Tensor({tokens, columns}), Tensor({tokens})};
   for (int64_t t = 0; t < tokens; ++t) {
     float max = 0;
-    for (int64_t k = 0; k < columns; ++k)
-      max = std::max(max, std::fabs(float(x.row(t)[k])));
+    for (int64_t k = 0; k < columns && !std::isnan(max); ++k) {
+      float magnitude = std::fabs(float(x.row(t)[k]));
+      if (!(magnitude <= max))
+        max = magnitude;
+    }
+    if (std::isnan(max)) { // q = 0
+      result.scale.values[t] = max;
+      continue;
+    }
     float inverse = top / max;
     if (max == 0 || std::isinf(inverse))
       continue; // q = 0, scale = 0

@@ -346,6 +346,20 @@ TEST(FusedLinear, ActivationsWithoutAScale) {
   }
 }
 
+TEST(FusedLinear, WhatIsNoNumberStaysNone) {
+  Case c{17, 33};
+  for (const Target &target : getHostTargets()) {
+    CompiledKernel kernel = compile(c, target);
+    for (int64_t column : {0, 16, 32}) {
+      Data d(c, 1, 1);
+      d.x[column] = -NAN;
+      run(kernel, c, d);
+      for (float y : d.y)
+        EXPECT_TRUE(std::isnan(y)) << target.name << ", column " << column;
+    }
+  }
+}
+
 TEST(FusedLinear, TiesAndLimitsOfQuantisation) {
   // The largest value fixes the scale; halves round to even.
   Case c{4, 8, 8};

@@ -175,6 +175,14 @@ TEST_F(QuantizeTest, ScaleIsMaxOverTopInF32) {
   EXPECT_EQ(values[2], double(0.7f / 32639.0f));
 }
 
+TEST_F(QuantizeTest, WhatIsNoNumberStaysNone) {
+  for (size_t i = 0; i < 3; ++i) {
+    Values x = {1, -2, 3};
+    x[i] = NAN;
+    EXPECT_TRUE(std::isnan(quantize(16, x).back())) << i;
+  }
+}
+
 TEST_F(QuantizeTest, Zeros) {
   EXPECT_EQ(quantize(16, {0, -0.0, 0}), (Values{0, 0, 0, 0}));
 }
