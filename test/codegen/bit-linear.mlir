@@ -10,7 +10,7 @@
 // CHECK:         math.absf
 // CHECK:         %[[INVERSE:.*]] = arith.divf %cst{{.*}}, %{{.*}} : f32
 // CHECK:         arith.cmpf olt, %[[INVERSE]]
-// CHECK:         %[[PRODUCT:.*]] = arith.mulf
+// CHECK:         %[[PRODUCT:.*]] = arith.mulf {{.*}} : vector<16xf32>
 // CHECK:         math.roundeven %[[PRODUCT]] : vector<16xf32>
 // CHECK:         arith.fptosi
 // CHECK:         vector.store %{{.*}}, %{{.*}} : memref<?x2x64xi8>, vector<16xi8>
