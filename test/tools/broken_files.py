@@ -222,11 +222,14 @@ def case(function):
 
 
 def each(values, naming=lambda value: getattr(value, "__name__", str(value))):
-    """A case for each value, given to the function as its second argument."""
+    """A case for each value, given to the function as its second argument.
+
+    Its title is the name of its folder, so a slash in it becomes another sign.
+    """
 
     def wrap(function):
         for value in values:
-            title = f"{function.__name__}-{naming(value)}".replace("_", "-")
+            title = f"{function.__name__}-{naming(value)}".replace("_", "-").replace("/", "|")
             CASES[title] = lambda folder, v=value: function(folder, v)
         return function
 
