@@ -37,14 +37,12 @@ public:
   }
 
   [[noreturn]] void fault(const std::string &key, const char *expected) const {
-    constexpr size_t longest = 200;
     fail("config.json: ", path, key, ": expected ", expected, ", found ",
-         json[key].dump().substr(0, longest));
+         describe(json[key]));
   }
 
   [[noreturn]] void refuse(const std::string &key) const {
-    constexpr size_t longest = 200;
-    fail("config.json: ", path, key, ": ", json[key].dump().substr(0, longest),
+    fail("config.json: ", path, key, ": ", describe(json[key]),
          " is not implemented");
   }
 
@@ -59,7 +57,8 @@ public:
     const Json *value = find(key);
     if (!value)
       return {std::nullopt, path + key};
-    if (!value->is_number_integer())
+    if (!value->is_number_integer() ||
+        (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX))
       fault(key, "an integer");
     return {value->get<int64_t>(), path + key};
   }
@@ -122,7 +121,7 @@ public:
   void refuseUnknown() const {
     for (const auto &[key, value] : json.items())
       if (!known.count(key) && key.rfind('_', 0) != 0)
-        fail("config.json: ", path, key, ": unknown option");
+        fail("config.json: ", path, printable(key), ": unknown option");
   }
 
 private:
@@ -210,7 +209,7 @@ ConfigFile readHuggingFace(Object &root) {
   if (const Json *names = root.find("architectures");
       names && modelType.empty() &&
       *names != Json::array({"Mamba2ForCausalLM"}))
-    fail("config.json: architectures: unknown architecture ", names->dump());
+    fail("config.json: architectures: unknown architecture ", describe(*names));
   config.dModel = root.size("hidden_size");
   config.nLayer = root.size("num_hidden_layers");
   config.vocabSize = root.size("vocab_size");

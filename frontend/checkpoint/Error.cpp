@@ -4,13 +4,22 @@
 
 #include "frontend/checkpoint/Error.h"
 
-std::string mambit::checkpoint::quote(std::string_view text) {
-  constexpr size_t longest = 160;
-  std::string result = "\"";
-  for (char c : text.substr(0, longest)) {
-    bool isControl = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    result += isControl ? '?' : c;
+using namespace mambit;
+
+std::string checkpoint::printable(std::string_view text, size_t longest) {
+  constexpr const char *digits = "0123456789abcdef";
+  std::string result;
+  for (unsigned char c : text.substr(0, longest)) {
+    if (c >= 0x20 && c < 0x7f)
+      result += static_cast<char>(c);
+    else
+      result += {'\\', 'x', digits[c >> 4], digits[c & 15]};
   }
-  result += text.size() > longest ? "...\"" : "\"";
+  if (text.size() > longest)
+    result += "...";
   return result;
+}
+
+std::string checkpoint::quote(std::string_view text) {
+  return '"' + printable(text) + '"';
 }

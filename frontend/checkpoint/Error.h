@@ -28,8 +28,11 @@ template <typename... Parts>
   throw Error(message.str());
 }
 
-/// Text from a file, fit for a message: in quotes, without control characters,
-/// cut where it is long.
+/// Text from a file, fit for a message: bytes that are not printable ASCII as
+/// \x and two digits, and cut where it is long.
+std::string printable(std::string_view text, size_t longest = 160);
+
+/// The same in quotes.
 std::string quote(std::string_view text);
 
 } // namespace mambit::checkpoint

@@ -7,6 +7,7 @@
 #include "frontend/checkpoint/MappedFile.h"
 
 #include <cctype>
+#include <cmath>
 #include <limits>
 #include <unordered_set>
 #include <vector>
@@ -39,6 +40,12 @@ bool isWordCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
 }
 
+/// Whether what ends at `end` is followed by a colon: no number is a key.
+bool isKey(std::string_view text, size_t end) {
+  size_t next = text.find_first_not_of(" \t\r\n", end);
+  return next != std::string_view::npos && text[next] == ':';
+}
+
 std::string replaceNonFinites(std::string_view text) {
   std::string result(text);
   bool inString = false;
@@ -59,7 +66,7 @@ std::string replaceNonFinites(std::string_view text) {
     for (const NonFinite &number : nonFinites) {
       size_t end = i + number.word.size();
       if (text.substr(i, number.word.size()) != number.word ||
-          (end < text.size() && isWordCharacter(text[end])))
+          (end < text.size() && isWordCharacter(text[end])) || isKey(text, end))
         continue;
       result.replace(i, number.word.size(), number.standIn);
       i = end - 1;
@@ -90,6 +97,20 @@ void restoreNonFinites(Json &value) {
   if (value.is_structured())
     for (Json &element : value)
       restoreNonFinites(element);
+}
+
+/// The other way about, for the library writes null for them.
+void hideNonFinites(Json &value) {
+  if (value.is_structured())
+    for (Json &element : value)
+      hideNonFinites(element);
+  if (!value.is_number_float() || std::isfinite(value.get<double>()))
+    return;
+  double found = value.get<double>();
+  for (const NonFinite &number : nonFinites)
+    if (number.value == found ||
+        (std::isnan(number.value) && std::isnan(found)))
+      value = number.content;
 }
 
 } // namespace
@@ -131,9 +152,19 @@ Json parseJson(std::string_view text, const std::string &file) {
     size_t begin = message.find("] ");
     if (begin != std::string::npos)
       message.erase(0, begin + 2);
-    constexpr size_t longest = 300;
-    fail(file, ": not valid JSON: ", message.substr(0, longest));
+    fail(file, ": not valid JSON: ", printable(message, 300));
   }
+}
+
+std::string describe(const Json &value) {
+  Json copy = value;
+  hideNonFinites(copy);
+  std::string text = copy.dump();
+  for (const NonFinite &number : nonFinites)
+    for (size_t at = 0;
+         (at = text.find(number.standIn, at)) != std::string::npos;)
+      text.replace(at, number.standIn.size(), number.word);
+  return printable(text);
 }
 
 Json readJson(const std::string &path, const std::string &name) {

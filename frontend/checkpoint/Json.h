@@ -19,6 +19,10 @@ using Json = nlohmann::json;
 /// JSON, for a key that occurs twice in an object, and for deep nesting.
 Json parseJson(std::string_view text, const std::string &file);
 
+/// The text of a value, with infinities as Python writes them, fit for a
+/// message as printable() makes it.
+std::string describe(const Json &value);
+
 /// Reads a file of JSON; `name` is what messages call it.
 Json readJson(const std::string &path, const std::string &name);
 

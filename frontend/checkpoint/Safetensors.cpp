@@ -86,7 +86,7 @@ Shape Reader::readShape(const std::string &key, const Json &entry) const {
   for (const Json &size : *found) {
     if (!size.is_number_unsigned() || size.get<uint64_t>() > INT64_MAX)
       fail(name, ": ", quote(key), ": shape: expected sizes, found ",
-           size.dump());
+           describe(size));
     shape.push_back(size.get<int64_t>());
   }
   return shape;

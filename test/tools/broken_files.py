@@ -512,6 +512,7 @@ HOSTILE = {
     "obj": (lambda f: b"(" + name("os", "system") + system(f) + b"o", "os.system"),
     "getattr": (lambda f: name("builtins", "getattr"), "builtins.getattr"),
     "torch-load": (lambda f: name("torch", "load"), "torch.load"),
+    "not-text": (lambda f: b"c\xff\x1b\nsystem\n", r"\xff\x1b.system"),
     "dotted": (lambda f: name("torch._utils", "sys.modules"), "torch._utils.sys.modules"),
     "extension": (lambda f: b"\x82\x01", "pickle at byte"),
     "call-a-storage": (lambda f: name("torch", "FloatStorage") + b")R", "pickle at byte"),
@@ -867,6 +868,7 @@ BAD_CONFIGS = {
     "number": ("3", "config.json"),
     "deep": ('{"a":' * 5000, "deep"),
     "key-twice": ('{"d_model": 32, "d_model": 33}', 'duplicate key "d_model"'),
+    "infinity-as-a-key": ('{Infinity: 1}', "not valid JSON"),
 }
 
 
@@ -895,8 +897,8 @@ def config_is_a_folder(folder):
 
 BAD_SETTINGS = {  # of a format, what it changes, and what the error has
     "d-model-other": (official, {"d_model": 48}, ["d_model 48", "found 32"]),
-    "d-model-infinite": (official, {"d_model": float("inf")}, ["d_model", "expected"]),
-    "d-model-nan": (official, {"d_model": float("nan")}, ["d_model", "expected"]),
+    "d-model-infinite": (official, {"d_model": float("inf")}, ["d_model", "found Infinity"]),
+    "d-model-nan": (official, {"d_model": float("nan")}, ["d_model", "found NaN"]),
     "d-model-zero": (official, {"d_model": 0}, ["d_model", "expected"]),
     "d-model-negative": (official, {"d_model": -32}, ["d_model", "expected"]),
     "d-model-text": (official, {"d_model": "32"}, ["d_model", "expected"]),
@@ -912,6 +914,7 @@ BAD_SETTINGS = {  # of a format, what it changes, and what the error has
         ["norm_before_gate"],
     ),
     "unknown-key": (official, {"frobnicate": 1}, ["frobnicate"]),
+    "unknown-odd-key": (official, {"fro\nbni\x1bcate": 1}, [r"fro\x0abni\x1bcate"]),
     "ssm-unknown-key": (official, {"ssm_cfg": {"frobnicate": 1}}, ["frobnicate"]),
     "ssm-is-a-list": (official, {"ssm_cfg": []}, ["ssm_cfg"]),
     "headdim": (
@@ -941,6 +944,7 @@ BAD_SETTINGS = {  # of a format, what it changes, and what the error has
     "head-missing": (
         hugging_face, {"tie_word_embeddings": False}, ["lm_head.weight", "found none"],
     ),
+    "bos-huge": (official, {"bos_token_id": 2**64 - 1}, ["bos_token_id", "18446744073709551615"]),
     "bos-outside": (hugging_face, {"bos_token_id": 64}, ["bos_token_id", "below 64", "found 64"]),
     "expand": (dense, {"ssm_cfg": {"expand": 3, "headdim": 16, "d_state": 8}}, ["expand"]),
     "groups": (
@@ -1090,7 +1094,7 @@ def judge(command, folder, expected):
     if not err.startswith(f"{command[0]}: error: ") or err.count("\n") != 1:
         found.append("expected one line 'TOOL: error: ...'")
     found += [f"does not name {part!r}" for part in expected if part not in err]
-    if any(ord(c) < 32 and c != "\n" for c in err):
+    if any(ord(c) < 32 and c != "\n" for c in err) or "\ufffd" in err:
         found.append("prints control characters")
     left = sorted(path.name for path in outputs.iterdir())
     if left:

@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
+#include <sstream>
 
 using namespace mambit;
 using namespace mambit::tools;
@@ -60,9 +62,13 @@ private:
 const char *tools::versionString() { return MAMBIT_VERSION_STRING; }
 
 int tools::runGuarded(const char *tool, const std::function<int()> &body) {
-  auto report = [&](const char *message) {
+  auto report = [&](std::string message) {
+    // It may quote a file, which must not steer a terminal.
+    for (char &c : message)
+      if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f)
+        c = '?';
     std::fflush(stdout);
-    std::fprintf(stderr, "%s: error: %s\n", tool, message);
+    std::fprintf(stderr, "%s: error: %s\n", tool, message.c_str());
     return 1;
   };
   try {
@@ -76,6 +82,15 @@ int tools::runGuarded(const char *tool, const std::function<int()> &body) {
   } catch (const std::exception &error) {
     return report(error.what());
   }
+}
+
+/// A shell's unset variable must not pass for an option that was not given.
+static void refuseEmptyValues(const CLI::App &app) {
+  for (const CLI::Option *option : app.get_options())
+    for (const std::string &value : option->results())
+      if (value.empty() && option->get_option_text() != "TEXT")
+        throw CLI::ValidationError(option->get_name(),
+                                   "expected a value, found none");
 }
 
 int tools::toolMain(CLI::App &app, int argc, char **argv,
@@ -94,6 +109,7 @@ int tools::toolMain(CLI::App &app, int argc, char **argv,
   });
   try {
     app.parse(argc, argv);
+    refuseEmptyValues(app);
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
@@ -115,6 +131,26 @@ CLI::Validator tools::wholeNumber(uint64_t least, uint64_t most) {
         }
         return "expected a whole number from " + std::to_string(least) +
                " to " + std::to_string(most) + ", found '" + value + "'";
+      },
+      "");
+}
+
+CLI::Validator tools::number(double least, double most) {
+  return CLI::Validator(
+      [=](std::string &value) -> std::string {
+        char *end;
+        double number = std::strtod(value.c_str(), &end);
+        if (!value.empty() && *end == '\0' && std::isfinite(number) &&
+            number >= least && number <= most)
+          return {};
+        std::ostringstream message;
+        message << "expected a number ";
+        if (std::isfinite(most))
+          message << "from " << least << " to " << most;
+        else
+          message << "of at least " << least;
+        message << ", found '" << value << "'";
+        return message.str();
       },
       "");
 }

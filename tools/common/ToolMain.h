@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cmath>
 #include <functional>
 #include <initializer_list>
 
@@ -26,6 +27,9 @@ int runGuarded(const char *tool, const std::function<int()> &body);
 
 /// Checks that an option's value is a whole number from `least` to `most`.
 CLI::Validator wholeNumber(uint64_t least, uint64_t most = UINT32_MAX);
+
+/// Checks that an option's value is a finite number from `least` to `most`.
+CLI::Validator number(double least, double most = HUGE_VAL);
 
 /// Throws unless exactly one of these options was given or, where that is
 /// allowed, none.

@@ -8,7 +8,12 @@
 #include "tools/common/ToolMain.h"
 
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
 
 namespace mambit::tools {
 
@@ -21,7 +26,20 @@ inline void parseCommandLine(int argc, char **argv, const char *tool,
   llvm::cl::SetVersionPrinter([tool](llvm::raw_ostream &os) {
     os << tool << ' ' << versionString() << '\n';
   });
-  llvm::cl::ParseCommandLineOptions(argc, argv, overview);
+  // One line, as all tools report an error.
+  std::string message;
+  llvm::raw_string_ostream errors(message);
+  if (llvm::cl::ParseCommandLineOptions(argc, argv, overview, &errors))
+    return;
+  if (message.empty())
+    std::exit(1); // a value was wrong, which is said already
+  llvm::StringRef text = llvm::StringRef(message).trim();
+  text.consume_front(llvm::sys::path::filename(argv[0]));
+  text.consume_front(": ");
+  message = text.str();
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  llvm::errs() << tool << ": error: " << message << '\n';
+  std::exit(1);
 }
 
 } // namespace mambit::tools

@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
   app.add_option("--seconds", options.seconds,
                  "Measure for S seconds at least, each (1)")
       ->option_text("S")
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(number(0, 3600))
       ->group(group);
   app.add_flag("--kernels", kernels, "Print the time of each kernel");
   app.add_flag("--json", json, "Print JSON, which has all of it");

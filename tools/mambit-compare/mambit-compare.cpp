@@ -86,7 +86,7 @@ int main(int argc, char **argv) {
   app.add_option("--bound", options.compare.bound,
                  "Relative L2 error that a value may have (0.001)")
       ->option_text("X")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number(0));
   app.add_flag("--all", options.compare.all, "Print the error of every value");
 
   return toolMain(app, argc, argv, [&] {

@@ -45,7 +45,7 @@ static cl::opt<std::string>
           cl::desc("Assembler for GPU targets; auto: that of PATH or "
                    "/usr/local/cuda, if any (default), none: the artifact has "
                    "PTX alone, which the driver compiles"));
-static cl::opt<int> activationBits(
+static cl::opt<unsigned> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Precision of activations in 1-bit linears: 16 (default), 8, or "
              "32 for none"));

@@ -46,7 +46,7 @@ static cl::opt<std::string>
           cl::init("imported"),
           cl::desc("Runs the IR as it is after this pass of the pipeline; "
                    "'imported' (the default) runs it as it is"));
-static cl::opt<int> activationBits(
+static cl::opt<unsigned> activationBits(
     "activation-bits", cl::cat(category), cl::value_desc("N"), cl::init(16),
     cl::desc("Activation precision from choose-activation-precision on: "
              "8, 16 or 32"));

@@ -5,6 +5,8 @@
 #include "tools/common/ToolMain.h"
 #include "tools/mambit-run/Run.h"
 
+#include <cfloat>
+
 static constexpr char kExamples[] = R"(Examples:
   mambit-run model.mbt --prompt "The database server" -n 64
   mambit-run model.mbt --prompt-file - --temperature 0.8 --top-p 0.95 --seed 7
@@ -74,7 +76,7 @@ int main(int argc, char **argv) {
                      "Divide the logits by T; 0 is greedy (0; with another "
                      "option of sampling 1)")
           ->option_text("T")
-          ->check(CLI::NonNegativeNumber),
+          ->check(number(0)),
       app.add_option("--top-k", options.topK,
                      "Choose among the K likeliest tokens")
           ->option_text("K")
@@ -83,17 +85,17 @@ int main(int argc, char **argv) {
                      "Choose among the likeliest tokens that together have "
                      "probability P")
           ->option_text("P")
-          ->check(CLI::Range(0.0, 1.0)),
+          ->check(number(0, 1)),
       app.add_option("--min-p", options.minP,
                      "Choose among the tokens at least P times as likely as "
                      "the likeliest")
           ->option_text("P")
-          ->check(CLI::Range(0.0, 1.0)),
+          ->check(number(0, 1)),
       app.add_option("--repeat-penalty", options.repeatPenalty,
                      "Divide a positive and multiply a negative logit of a "
                      "token that has occurred by R (1)")
           ->option_text("R")
-          ->check(CLI::PositiveNumber),
+          ->check(number(FLT_MIN)), // the runtime's 0 is none
       app.add_option("--repeat-last-n", options.repeatLast,
                      "Among the last N tokens, prompt included; 0 is none, -1 "
                      "all (64)")

@@ -339,6 +339,8 @@ TEST(Config, RefusesOptionsNotImplemented) {
                        {"rms_norm: false is not implemented"});
   expectSettingRefused(TestModel::official, "n_experts", 8,
                        {"n_experts: unknown option"});
+  expectSettingRefused(TestModel::official, "a\nb\x1b", 8,
+                       {"a\\x0ab\\x1b: unknown option"});
   expectSettingRefused(TestModel::huggingFace, "norm_before_gate", true,
                        {"norm_before_gate: true is not implemented"});
   expectSettingRefused(TestModel::huggingFace, "hidden_act", "gelu",

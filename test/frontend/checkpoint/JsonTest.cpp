@@ -21,6 +21,15 @@ TEST(Json, ReadsNonFiniteNumbers) {
   EXPECT_EQ(json["e"].get<double>(), -INFINITY);
 }
 
+TEST(Json, DescribesValues) {
+  EXPECT_EQ(
+      describe(parseJson(R"([1, -Infinity, {"a": NaN}, "x", null])", "f")),
+      R"([1,-Infinity,{"a":NaN},"x",null])");
+  EXPECT_EQ(describe(INFINITY), "Infinity");
+  EXPECT_EQ(describe("\xc2\x9b\x7f"), "\"\\xc2\\x9b\\x7f\"");
+  EXPECT_EQ(describe(std::string(1000, 'a')).size(), 163u);
+}
+
 TEST(Json, LeavesStringsAlone) {
   Json json = parseJson(R"({"Infinity": "NaN, \"-Infinity", "a": "\\"})", "f");
   EXPECT_EQ(json["Infinity"], "NaN, \"-Infinity");
@@ -33,6 +42,8 @@ TEST(Json, NamesFileAndPosition) {
   expectError([] { parseJson("{\"a\": Infinityx}", "f.json"); },
               {"f.json: not valid JSON", "line 1"});
   expectError([] { parseJson("{\"a\": 1", "f.json"); }, {"f.json", "column 8"});
+  expectError([] { parseJson("{Infinity : 1}", "f.json"); },
+              {"f.json: not valid JSON", "column 2"});
   expectError([] { parseJson("", "f.json"); }, {"f.json: not valid JSON"});
   expectError([] { parseJson("[1e999]", "f.json"); }, {"f.json"});
 }

@@ -116,7 +116,7 @@ TEST(Pickle, NamesRefusedGlobals) {
   expectRefused(dictOf(pickleStorage("ComplexFloatStorage", "0", 3)),
                 {"refused the global \"torch.ComplexFloatStorage\""});
   expectRefused(protocol2 + pickleGlobal("torch\x1b[31m", "x") + ".",
-                {"refused the global \"torch?[31m.x\""});
+                {"refused the global \"torch\\x1b[31m.x\""});
 }
 
 TEST(Pickle, RefusesMisusedGlobals) {

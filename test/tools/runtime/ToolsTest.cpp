@@ -160,7 +160,16 @@ TEST_F(ToolsTest, WrongOptionsAreErrors) {
   expectError("mambit-run " + model + ids + " --greedy-ids --seed 1",
               "excludes");
   expectError("mambit-run " + model + ids + " --temperature -1", "temperature");
-  expectError("mambit-run " + model + ids + " --top-p 1.5", "top-p");
+  for (std::string bad : {"inf", "nan", "1e999", "''", "1x"})
+    expectError("mambit-run " + model + ids + " --temperature " + bad,
+                "--temperature: expected a number of at least 0, found '");
+  expectError("mambit-run " + model + ids + " --top-p 1.5",
+              "--top-p: expected a number from 0 to 1, found '1.5'");
+  expectError("mambit-run " + model + ids + " --repeat-penalty 0",
+              "--repeat-penalty: expected a number of at least 1.17");
+  expectError("mambit-run " + model + ids + " --state ''",
+              "--state: expected a value, found none");
+  expectError("mambit-inspect ''", "PATH: expected a value, found none");
   expectError("mambit-eval " + model + ids + " --window 1", "from 2 to");
 }
 
@@ -176,6 +185,9 @@ TEST_F(ToolsTest, UnusableFilesAreErrors) {
                 "element 2 is 7, expected a token id less than 7");
     expectError(tool + model + " --device tpu --ids " + writeIds({1}),
                 "unknown device 'tpu'");
+    expectError(tool + model + " --device \"$(printf '\\033[2J')\" --ids " +
+                    writeIds({1}),
+                "unknown device '?[2J'");
     expectError(tool + model + " --device cuda --ids " + writeIds({1}),
                 "the artifact has no code for device 'cuda'; it has: cpu");
     expectError(tool + model + " --target x86-64-v9 --ids " + writeIds({1}),
