@@ -373,8 +373,8 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
     double unpack = adds && tokens == 1 ? 1 : 2;
     return vectors * 8 * (unpack / tokens + planes * (adds ? 1 : 2));
   }
-  case BitSums::lookup: { // eight tables, 40 each, for all rows
-    double make = 8 * 40 / rowTiles, digits = planes + 1;
+  case BitSums::lookup: { // eight tables, 20 each, for all rows
+    double make = 8 * 20 * vectors / rowTiles, digits = planes + 1;
     // The tables of several tokens are in the nearest cache for some rows;
     // those of one come from the next, by 32 bytes.
     double read = tokens == 1 ? 4 * digits : 0;
