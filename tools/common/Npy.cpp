@@ -93,7 +93,9 @@ public:
   std::optional<NpyShape> shape;
 
 private:
-  [[noreturn]] void malformed(const std::string &what) const {
+  [[noreturn]] void malformed(std::string what) const {
+    auto isControl = [](unsigned char c) { return c < 0x20; };
+    std::replace_if(what.begin(), what.end(), isControl, ' '); // on one line
     fail("'", path, "': malformed .npy header: ", what);
   }
 

@@ -149,6 +149,8 @@ TEST_F(NpyTest, RefusesDamagedFiles) {
   expectReadFails("too large");
   header("{'name': '<i4'}");
   expectReadFails("unknown key 'name'");
+  header(std::string("{'na\nm\0': 1}", 12));
+  expectReadFails("unknown key 'na m '");
   // The product does not fit.
   header("{'descr': '<i4', 'fortran_order': False, "
          "'shape': (4294967296, 4294967296)}");
