@@ -80,6 +80,9 @@ constexpr uint64_t pieceText = 1, pieceType = 3, typeControl = 3;
 } // namespace
 
 TokenizerInfo readTokenizer(std::string_view model, const std::string &name) {
+  constexpr uint64_t maxBytes = 64 << 20;
+  if (model.size() > maxBytes)
+    fail(name, ": expected at most ", maxBytes, " bytes, found ", model.size());
   std::string_view bosPiece = "<s>", eosPiece = "</s>";
   Field field, inner;
   for (Message root(model, name); root.next(field);)

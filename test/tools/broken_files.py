@@ -1038,6 +1038,15 @@ def tokenizer_truncated(folder, size):
 
 
 @case
+def tokenizer_without_end(folder):
+    """Gigabytes of fields of two zero bytes, of which a disk has none."""
+    with_tokenizer(folder, b"")
+    with open(folder / "tokenizer.model", "r+b") as file:
+        file.truncate(8 << 30)
+    return ["tokenizer.model", "expected at most", "found 8589934592"]
+
+
+@case
 def tokenizer_foreign(folder):
     with_tokenizer(folder, b"to be or not to be\n" * 20)
     return ["tokenizer.model", "expected a SentencePiece model"]

@@ -220,13 +220,15 @@ std::vector<double> NpyArray::toDoubles() const {
 }
 
 NpyArray tools::readNpy(const std::string &path) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(
-      std::fopen(path.c_str(), "rb"), std::fclose);
-  struct stat status;
-  if (!file || fstat(fileno(file.get()), &status) != 0)
+  struct stat status; // before it is opened: a pipe would wait for a writer
+  if (stat(path.c_str(), &status) != 0)
     fail("cannot read '", path, "': ", std::strerror(errno));
   if (!S_ISREG(status.st_mode))
     fail("cannot read '", path, "': not a file");
+  std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(
+      std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file)
+    fail("cannot read '", path, "': ", std::strerror(errno));
   uint64_t available = status.st_size;
   auto read = [&](void *data, size_t size) {
     if (std::fread(data, 1, size, file.get()) != size)

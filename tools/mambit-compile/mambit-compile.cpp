@@ -6,6 +6,7 @@
 
 #include "codegen/Targets.h"
 #include "tools/compiler/CommandLine.h"
+#include "tools/compiler/Unwrap.h"
 
 #include "llvm/Support/InitLLVM.h"
 
@@ -144,6 +145,11 @@ int main(int argc, char **argv) {
   options.quiet = quiet;
   bool list = listTargets;
   return tools::runGuarded("mambit-compile", [&] {
-    return list ? printTargets() : compileCheckpoint(options);
+    int status = list ? printTargets() : compileCheckpoint(options);
+    llvm::outs().flush();
+    std::error_code error = llvm::outs().error();
+    llvm::outs().clear_error();
+    tools::check(error, "standard output");
+    return status;
   });
 }

@@ -6,13 +6,13 @@
 
 #include "runtime/Error.h"
 #include "runtime/artifact/Format.h"
+#include "runtime/artifact/TemporaryFile.h"
 #include "tools/mambit-inspect/Disassembler.h"
 #include "tools/mambit-inspect/MemoryPlan.h"
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 using namespace mambit;
 using namespace mambit::tools;
@@ -466,12 +466,9 @@ std::vector<std::string> tools::extractImages(const Artifact &artifact,
                             (name + "." + EnumNameImageKind(image->kind)))
                                .string();
         Bytes bytes = artifact.section(image->section);
-        std::ofstream file(path, std::ios::binary);
-        file.write(reinterpret_cast<const char *>(bytes.data),
-                   std::streamsize(bytes.size));
-        file.close();
-        if (!file)
-          fail("cannot write '", path, "'");
+        TemporaryFile file(path);
+        file.append(bytes.data, bytes.size);
+        file.commit();
         paths.push_back(path);
       }
   return paths;

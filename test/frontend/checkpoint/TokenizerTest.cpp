@@ -21,6 +21,8 @@ TEST(Tokenizer, RefusesOtherAndTruncatedFiles) {
   for (uint64_t size : {uint64_t{0}, uint64_t{1}, file.size() - 1})
     expectError([&] { readTokenizer(file.bytes(0, size), "tokenizer.model"); },
                 {"tokenizer.model: expected a SentencePiece model"});
+  expectError([&] { readTokenizer(std::string(100 << 20, '\0'), "t"); },
+              {"t: expected at most 67108864 bytes, found 104857600"});
   expectError([&] { readTokenizer("{\"model\": 1}", "tokenizer.model"); },
               {"tokenizer.model: expected a SentencePiece model"});
 }

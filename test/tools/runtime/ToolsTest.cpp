@@ -21,6 +21,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,6 +194,11 @@ TEST_F(ToolsTest, UnusableFilesAreErrors) {
     expectError(tool + model + " --target x86-64-v9 --ids " + writeIds({1}),
                 "'x86-64-v9'");
   }
+  std::string pipe = folder + "/pipe"; // without a writer
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  expectError("mambit-run " + pipe + " --prompt a", pipe);
+  expectError("mambit-run " + model + " --ids " + pipe, "not a file");
+  expectError("mambit-run " + model + " --state " + pipe, pipe);
   expectError("mambit-inspect " + other, "not a Mambit artifact");
   expectError("mambit-inspect " + folder, "expected model.safetensors");
   expectError("mambit-run " + model + " --prompt hello", "no tokenizer");
