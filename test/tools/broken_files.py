@@ -8,7 +8,8 @@ A case is a folder made from a small random checkpoint of one of the formats,
 spoiled in one way, and what the error must name. Every tool that reads
 checkpoints must end with exit status 1 and one line that names it, print nothing
 else, leave no file behind, and do with little memory and time. The same goes for
-broken artifacts and saved sessions. Whatever a tool was found to get wrong
+broken artifacts and saved sessions, and for files spoiled by chance where they
+are not read as if nothing were wrong. Whatever a tool was found to get wrong
 becomes a case.
 """
 
@@ -18,6 +19,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -1088,14 +1090,20 @@ def run(command, folder):
     return status, *texts
 
 
-def judge(command, folder, expected):
-    """What is wrong with how a command met a broken file."""
+def judge(command, folder, expected, may_pass=False):
+    """What is wrong with how a command met a broken file.
+
+    One spoiled by chance may be whole, or hold other values: it may pass.
+    """
     outputs = folder / "outputs"
     outputs.mkdir()
     status, out, err = run(
         [part.replace("OUTPUTS", str(outputs)) for part in command], folder
     )
     found = []
+    if may_pass and status == 0:
+        shutil.rmtree(outputs)
+        return []
     if status != 1:
         found.append(f"exit status {status}, expected 1")
     if out:
@@ -1137,6 +1145,83 @@ def check_checkpoint(title, root, skeletons):
         problems.append("the pickle was run")
     shutil.rmtree(root / title)
     return problems
+
+
+# Checkpoints spoiled by chance, where their files describe themselves.
+
+SPOILED = 25  # of each file
+EXTREMES = (0, 1, 255, 2**16, 2**31 - 1, 2**32 - 1, 2**62, 2**63, 2**64 - 1)
+WORDS = ("null", "-1", "1e400", "Infinity", "NaN", '""', "[]", "{}", str(2**64))
+
+
+def described(name, data):
+    """Where a file holds more than values."""
+    if name.endswith(".safetensors"):
+        return [(0, 8 + struct.unpack_from("<Q", data)[0])]
+    if name.endswith(".bin"):
+        begin = data.index(b"\x80\x02")
+        return [(begin, data.index(b"PK", begin)), (data.index(b"PK\1\2"), len(data))]
+    return [(0, len(data))]
+
+
+def spoil(rng, name, data):
+    parts = described(name, data)
+    begin, end = parts[rng.integers(len(parts))]
+    part = bytearray(data[begin:end])
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        at, size = int(rng.integers(len(part))), int(rng.integers(1, 40))
+        other = int(rng.integers(len(part)))
+        kind = rng.integers(7 if name.endswith(".bin") else 8)
+        if kind == 0:
+            part[at] ^= 1 << rng.integers(8)
+        elif kind == 1:
+            part[at] = rng.integers(256)
+        elif kind == 2:
+            part[at : at + 8] = struct.pack("<Q", EXTREMES[rng.integers(len(EXTREMES))])
+        elif kind == 3:
+            del part[at : at + size]
+        elif kind == 4:
+            part[at:at] = part[other : other + size]
+        elif kind == 5:
+            part[at : at + size] = part[other : other + size]
+        elif kind == 6:
+            part[at] = (part[at] + rng.choice((1, 255))) % 256
+        else:  # a word of JSON
+            words = list(re.finditer(rb'"[^"]*"|-?[0-9.]+|\[[^][]*\]', part))
+            if words:
+                word = words[rng.integers(len(words))]
+                part[word.start() : word.end()] = rng.choice(WORDS).encode()
+        part = part or bytearray(1)
+    return data[:begin] + bytes(part) + data[end:]
+
+
+def check_spoiled(title, make, name, seed, skeletons, root):
+    folder = root / title / "checkpoint"
+    folder.mkdir(parents=True)
+    skeleton = skeletons[write(folder, make()).options.format]
+    path = sorted(folder.glob(name))[0]
+    path.write_bytes(spoil(np.random.default_rng(seed), path.name, path.read_bytes()))
+    problems = []
+    for command in (
+        ["mambit-inspect", str(folder)],
+        ["mambit-pack", skeleton, str(folder), "-o", "OUTPUTS/m.mbt"],
+    ):
+        problems += judge(command, root / title, [], may_pass=True)
+    shutil.rmtree(root / title)
+    return problems
+
+
+def spoiled_cases():
+    """Function, name of the file, and seed of each."""
+    for make, names in (
+        (official, (BIN, "config.json")),
+        (official_safetensors, (SAFE,)),
+        (dense, (BIN_INDEX,)),
+        (hugging_face, ("model-00002*", SAFE_INDEX, "config.json")),
+    ):
+        for name in names:
+            for seed in range(SPOILED):
+                yield make, name, seed
 
 
 # Compiled models and saved sessions.
@@ -1222,6 +1307,9 @@ def main():
                         str(state), "-n", "3"], check=True, capture_output=True)
 
         jobs = {title: (check_checkpoint, title, root, skeletons) for title in CASES}
+        for make, name, seed in spoiled_cases():
+            title = f"spoiled-{make.__name__}-{name.strip('*')}-{seed}"
+            jobs[title] = (check_spoiled, title, make, name, seed, skeletons, root)
         data = pathlib.Path(model).read_bytes()
         for title, (bad, expected) in artifact_cases(data, skeleton).items():
             jobs["artifact-" + title] = (check_artifact, title, bad, expected, root)
