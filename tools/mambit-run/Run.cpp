@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <unistd.h>
 
 using namespace mambit;
@@ -129,7 +130,13 @@ private:
 
 void Runner::openSession() {
   const std::string &path = options.stateFile;
-  if (path.empty() || (::access(path.c_str(), F_OK) != 0 && errno == ENOENT)) {
+  bool isNew =
+      !path.empty() && ::access(path.c_str(), F_OK) != 0 && errno == ENOENT;
+  // Rather than when all tokens have been generated.
+  std::string folder = std::filesystem::path(path).parent_path().string();
+  if (isNew && ::access(folder.empty() ? "." : folder.c_str(), W_OK) != 0)
+    fail("cannot write '", path, "': ", std::strerror(errno));
+  if (path.empty() || isNew) {
     session = model.createSession();
     return;
   }
