@@ -197,28 +197,36 @@ void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
   });
 
   // Element e of a fragment is row e / 2 of the lane's two, token
-  // 2 · inQuad + e % 2.
-  Val partial = b.dynamicShared({kWarps, tokens, kTensorRows + 4}, f32);
-  for (int64_t f = 0; f < fragments; ++f)
-    for (int64_t of = 0; of < 2; ++of)
-      for (int64_t half = 0; half < 2; ++half) {
-        Vals rows;
-        for (int64_t row = 0; row < 4; ++row)
-          rows.push_back(acc[((half * 2 + row / 2) * fragments + f) * 4 +
-                             row % 2 * 2 + of]);
-        b.store(b.gather(rows), partial,
-                {b.warp(), inQuad * 2 + (8 * f + of), g * 8 + 4 * half},
-                llvm::Align(16));
-      }
-  b.barrier();
-  b.loop(b.thread(), min(end - first, tokens) * kTensorRows, kFloatThreads,
-         [&](Val i) {
-           Val row = i % kTensorRows, token = i / kTensorRows;
-           Val sum = b.load(partial, {0, token, row});
-           for (int64_t warp = 1; warp < kWarps; ++warp)
-             sum = sum + b.load(partial, {warp, token, row});
-           epilogue(rowBlock * kTensorRows + row, first + token, sum);
-         });
+  // 2 · inQuad + e % 2. So many fragments at a time have room.
+  int64_t atOnce = std::min<int64_t>(fragments, 4);
+  Val partial = b.dynamicShared({kWarps, 8 * atOnce, kTensorRows + 4}, f32);
+  for (int64_t firstFragment = 0; firstFragment < fragments;
+       firstFragment += atOnce) {
+    if (firstFragment > 0)
+      b.barrier();
+    for (int64_t i = 0; i < atOnce; ++i)
+      for (int64_t of = 0; of < 2; ++of)
+        for (int64_t half = 0; half < 2; ++half) {
+          Vals rows;
+          for (int64_t row = 0; row < 4; ++row) {
+            int64_t j = half * 2 + row / 2, f = firstFragment + i;
+            rows.push_back(acc[(j * fragments + f) * 4 + row % 2 * 2 + of]);
+          }
+          b.store(b.gather(rows), partial,
+                  {b.warp(), inQuad * 2 + (8 * i + of), g * 8 + 4 * half},
+                  llvm::Align(16));
+        }
+    b.barrier();
+    Val t = first + 8 * firstFragment;
+    b.loop(b.thread(), min(end - t, 8 * atOnce) * kTensorRows, kFloatThreads,
+           [&](Val i) {
+             Val row = i % kTensorRows, token = i / kTensorRows;
+             Val sum = b.load(partial, {0, token, row});
+             for (int64_t warp = 1; warp < kWarps; ++warp)
+               sum = sum + b.load(partial, {warp, token, row});
+             epilogue(rowBlock * kTensorRows + row, t + token, sum);
+           });
+  }
 }
 
 void cuda::emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v,

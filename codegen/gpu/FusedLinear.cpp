@@ -88,10 +88,17 @@ void FusedLinear::emitFloatProduct() {
   Type element = getElementTypeOrSelf(op.getWeight().getType());
   if ((element.isF16() || element.isBF16()) && op.getNormGroups() > 0 &&
       b.targetHas(Capability::bf16Mma)) {
-    constexpr int64_t kFew = 8, kMany = 32;
+    constexpr int64_t kFew = 8, kSome = 32, kMany = 64;
     emitTensorProduct("matmul", kFew, Condition::atMost(extent, kFew));
+    // Large tiles read less, if they leave no multiprocessor without some.
+    if (llvm::divideCeilSigned(n, kTensorRows) <
+        b.getTarget().gpu.multiprocessors)
+      return emitTensorProduct("matmul_some", kSome,
+                               Condition::moreThan(extent, kFew));
+    emitTensorProduct("matmul_some", kSome,
+                      Condition::between(extent, kFew + 1, kSome));
     return emitTensorProduct("matmul_many", kMany,
-                             Condition::moreThan(extent, kFew));
+                             Condition::moreThan(extent, kSome));
   }
   // Tiles of the same weights follow each other, to read them from the cache.
   b.phase("matmul",

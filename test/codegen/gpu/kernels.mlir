@@ -120,7 +120,7 @@
 // WAIT:          nvvm.griddepcontrol wait
 // CHECK:         arith.truncf {{.*}} : vector<4xf32> to vector<4xf16>
 // CHECK:         nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 16>
-// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul_many
+// CHECK-LABEL: func.func private @fused_linear_1000x72_f16_rows_norm_matmul_some
 // CHECK-SAME:    grid = "1000 / 64, rows / 32", threads = 256 : i64, when = "9 <= rows"
 
 // Activations of 32 bits are four digits, whose sums are joined in 64 bits: of
