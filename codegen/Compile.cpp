@@ -103,6 +103,7 @@ static LogicalResult makeGpuImages(ModuleOp module, const Target &target,
         Resources asked = phase.resources;
         phase.resources = cubin->resources.lookup(phase.symbol);
         phase.resources.threads = asked.threads;
+        phase.resources.cluster = asked.cluster;
         phase.resources.sharedBytes = asked.sharedBytes;
       }
     code.images.push_back(
@@ -425,6 +426,7 @@ LogicalResult SkeletonBuilder::addTarget(artifact::DeviceT &device,
       if (from.resources.threads > 0) {
         phase->resources = std::make_unique<artifact::ResourcesT>();
         phase->resources->threads = from.resources.threads;
+        phase->resources->cluster = from.resources.cluster;
         phase->resources->shared_bytes = from.resources.sharedBytes;
         phase->resources->static_shared_bytes =
             from.resources.staticSharedBytes;

@@ -131,6 +131,7 @@ struct Condition {
 /// What a phase needs of a GPU and uses there; 0 where it is not known.
 struct Resources {
   unsigned threads = 0; // of a block, which is a tile
+  unsigned cluster = 0; // blocks that run together, if not alone
   unsigned staticSharedBytes = 0;
   unsigned sharedBytes = 0; // asked for at the launch, besides
   unsigned registers = 0;   // of a thread

@@ -119,7 +119,7 @@ static std::vector<Target> getGpuTargets() {
   std::initializer_list<Capability> hopper = {
       Capability::dependentLaunch, Capability::cluster, Capability::bulkCopy};
   Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 132, hopper);
-  Target sm90a = chip(sm90, "sm_90a", "+ptx80", 227, 132, {Capability::wgmma});
+  Target sm90a = chip(sm90, "sm_90a", "+ptx81", 227, 132, {Capability::wgmma});
   Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, 148, hopper);
   Target sm103 = chip(sm100, "sm_103", "+ptx88", 227, 160);
   Target sm120 = chip(sm100, "sm_120", "+ptx87", 99, 188);

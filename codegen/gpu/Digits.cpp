@@ -10,7 +10,8 @@
 //
 // - Split: for some dozens of tokens. A block has a short tile, and its warps
 //   share K, so that all its bytes are asked for at once.
-// - Tiles of warpgroups, where there is wgmma.
+// - Tiles of warpgroups, where there is wgmma. Where there are too few of them,
+//   the blocks of a cluster share K; sums of integers have no order.
 // - Tiles of warps elsewhere.
 //
 //===--------------------------------------------------------------------===//
@@ -26,8 +27,11 @@ static constexpr int64_t kPanelColumns = 128;
 /// Columns of a fragment.
 static constexpr int64_t kFragment = 8;
 static constexpr int64_t kOnes = 0x01010101;
-/// Rows of the tallest tile of warpgroups, and the blocks of a stage.
-static constexpr int64_t kTallRows = 256, kStageBlocks = 4;
+/// Rows of the shortest and the tallest tile of warpgroups, and the blocks of a
+/// stage.
+static constexpr int64_t kShortRows = 64, kTallRows = 256, kStageBlocks = 4;
+/// Threads of the warpgroups that multiply.
+static constexpr int64_t kConsumerThreads = 256;
 
 //===--------------------------------------------------------------------===//
 // Digits in memory
@@ -219,14 +223,15 @@ int64_t FusedLinear::splitRows() const {
 /// 1 ns for 128 columns of K, many of them at once, and a wave of tall ones
 /// 0.8 µs, whatever the number of tokens. Of tiles of warpgroups the least
 /// takes what `getTileTime` says, in whose units a block of columns takes a
-/// short tile 3/4.
+/// short tile 3/4. Their launch is shorter, and there is room for kernels
+/// before and behind them.
 int64_t FusedLinear::splitTokens() const {
-  constexpr int64_t kStart = 16;
+  constexpr int64_t kLaunch = 80;
   int64_t rowBlocks = llvm::divideCeilSigned(n, splitRows());
   int64_t columnBlocks = std::clamp<int64_t>(800 / rowBlocks, 1, 16);
   if (b.targetHas(Capability::wgmma))
     columnBlocks = std::clamp<int64_t>(
-        (getTileTime(getShortRows(), 1) - kStart) * 4 *
+        (*getTileTime(chooseTile(1), 1) - kLaunch) * 4 *
             b.getTarget().gpu.multiprocessors / (3 * rowBlocks * blocks),
         1, kPanelColumns / kSplitColumns);
   return columnBlocks * kSplitColumns / numDigits();
@@ -521,55 +526,101 @@ void FusedLinear::emitTile(Val rowBlock, Val panelIndex) {
 //===--------------------------------------------------------------------===//
 
 /// Tall tiles read the digits less often; short ones leave no multiprocessor
-/// without some. The unit is what a block of columns takes 64 rows, about
-/// 40 ns on an H100.
-int64_t FusedLinear::getTileTime(int64_t rows, int64_t panels) const {
-  constexpr int64_t kStart = 80; // of filling stages and storing results
-  int64_t tiles = panels * llvm::divideCeilSigned(n, rows);
-  return llvm::divideCeilSigned(tiles, b.getTarget().gpu.multiprocessors) *
-         (rows / 64 * blocks + kStart);
+/// without some, as clusters do whose blocks share K. The unit is what a block
+/// of columns takes 64 rows of taller tiles, 40 ns on an H100. None if there
+/// cannot be such tiles.
+std::optional<int64_t> FusedLinear::getTileTime(const WarpgroupTile &tile,
+                                                int64_t panels) const {
+  constexpr int64_t kLaunch = 110; // of filling stages and storing results, too
+  constexpr int64_t kStart = 25;   // of a tile after another
+  constexpr int64_t kExchange = 15;
+  // The chip has so many parts, each of which may have no room for a whole
+  // cluster more.
+  constexpr int64_t kParts = 8;
+  // Of the shortest two warpgroups take every second step along K each.
+  int64_t groups = tile.rows == kShortRows ? 2 : 1;
+  bool divides = blocks % (kStageBlocks * groups * tile.parts) == 0;
+  if ((groups > 1 || tile.parts > 1) && !divides)
+    return std::nullopt;
+  int64_t atOnce = b.getTarget().gpu.multiprocessors;
+  int64_t units = panels * llvm::divideCeilSigned(n, tile.rows) * tile.parts;
+  int64_t work = tile.rows / 64 * blocks / tile.parts;
+  // What the digits take to come.
+  if (tile.rows == kShortRows)
+    work = work * 5 / 4;
+  if (tile.parts == 1)
+    return llvm::divideCeilSigned(units, atOnce) * (work + kStart) + kLaunch;
+  if (!b.targetHas(Capability::cluster) ||
+      units > atOnce - kParts * (tile.parts - 1))
+    return std::nullopt;
+  return work + kStart + kExchange + kLaunch;
 }
 
-/// The best height for a panel of tokens.
-int64_t FusedLinear::getShortRows() const {
-  int64_t rows = kTallRows;
-  // Of the shortest two warpgroups take every second step along K each.
-  int64_t least = blocks % (2 * kStageBlocks) == 0 ? 64 : 128;
-  for (int64_t shorter = rows / 2; shorter >= least; shorter /= 2)
-    if (getTileTime(shorter, 1) < getTileTime(rows, 1))
-      rows = shorter;
-  return rows;
+/// The fastest for so many panels, of those that leave a block as much to do as
+/// `fewer`, which is for fewer panels, does; and that itself if it is nearly as
+/// fast.
+FusedLinear::WarpgroupTile
+FusedLinear::chooseTile(int64_t panels,
+                        std::optional<WarpgroupTile> fewer) const {
+  WarpgroupTile best = {kTallRows, 1};
+  int64_t least = *getTileTime(best, panels);
+  if (fewer)
+    if (std::optional<int64_t> time = getTileTime(*fewer, panels);
+        time && *time - *time / 16 < least) {
+      best = *fewer;
+      least = *time - *time / 16;
+    }
+  for (int64_t parts : {1, 2, 4})
+    for (int64_t rows = kTallRows; rows >= kShortRows; rows /= 2) {
+      WarpgroupTile tile = {rows, parts};
+      std::optional<int64_t> time = getTileTime(tile, panels);
+      bool leavesLess = fewer && rows * fewer->parts < fewer->rows * parts;
+      if (time && *time < least && !leavesLess) {
+        best = tile;
+        least = *time;
+      }
+    }
+  return best;
 }
 
 void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
-  // The most panels, of so many, for which short tiles are faster.
-  constexpr int64_t kMost = 8;
-  int64_t rows = getShortRows(), panels = kMost;
-  while (panels > 0 &&
-         getTileTime(rows, panels) >= getTileTime(kTallRows, panels))
-    --panels;
-  Condition some = condition, many = condition;
-  some.dim = many.dim = extent;
-  some.high = panels * panelTokens();
-  many.low = std::max(condition.low, some.high + 1);
-  if (panels > 0 && some.low <= some.high)
-    emitWarpgroupTiles(rows, some);
-  emitWarpgroupTiles(kTallRows, many);
+  constexpr WarpgroupTile kTallest = {kTallRows, 1};
+  // More panels keep all multiprocessors busy with any tile.
+  int64_t most = 2 * b.getTarget().gpu.multiprocessors /
+                 llvm::divideCeilSigned(n, kTallRows);
+  WarpgroupTile shape = chooseTile(1);
+  int64_t low = condition.low;
+  for (int64_t panels = 1; panels <= most; ++panels) {
+    WarpgroupTile next =
+        panels < most ? chooseTile(panels + 1, shape) : kTallest;
+    int64_t high = panels * panelTokens();
+    if (next != shape && low <= high) {
+      emitWarpgroupTiles(shape, Condition::between(extent, low, high));
+      low = high + 1;
+    }
+    shape = next;
+  }
+  emitWarpgroupTiles(kTallest, Condition::moreThan(extent, low - 1));
 }
 
-/// The blocks stay and take tile after tile. A warpgroup copies weights and
-/// digits, many steps ahead and into the next tile; two make half of the
-/// rows each, or all of 64 rows of half of the steps. Of tall tiles the second
-/// starts late: while one stores results, the other multiplies.
-void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
-  constexpr int64_t kConsumers = 8, kProducers = 4; // warps
-  constexpr int64_t kGroups = 2;                    // of consumers
-  constexpr int64_t kThreads = 384;
+/// The blocks stay and take tile after tile; those of a cluster have one, of
+/// which each multiplies a part of K and stores the results of some tokens. A
+/// warpgroup copies weights and digits, many steps ahead and into the next
+/// tile; two make half of the rows each, or all of 64 rows of half of the
+/// steps. Of tall tiles the second starts late: while one stores results, the
+/// other multiplies.
+void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
+                                     const Condition &condition) {
+  int64_t rows = shape.rows, parts = shape.parts;
+  constexpr int64_t kProducers = 4; // warps
+  constexpr int64_t kConsumers = kConsumerThreads / SimtBuilder::kWarp;
+  constexpr int64_t kGroups = 2; // of consumers
+  constexpr int64_t kThreads = kConsumerThreads + 128;
   constexpr int64_t kStep = kStageBlocks;
   constexpr int64_t kLate = 4;
   constexpr int64_t kStageBytes = kStep * kBlock * kPanelColumns;
   constexpr int64_t kFragments = kPanelColumns / kFragment;
-  bool sharesColumns = rows == 64;
+  bool sharesColumns = rows == kShortRows;
   // Warpgroups that take every second step must each keep to stages of their
   // own: a barrier tells one phase from the next but one only by who has seen
   // the phase between.
@@ -578,7 +629,16 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
   int64_t ofRows = rows == kTallRows ? 2 : 1, warpRows = ofRows * kTileRows;
   int64_t rowTilesOfBlock = rows / kTileRows;
   int64_t stepsAtOnce = sharesColumns ? kGroups : 1;
-  int64_t steps = llvm::divideCeilSigned(blocks, kStep);
+  // There is room, too, for what other blocks and warpgroups have of the sums.
+  int64_t tileBytes = rows * kPanelColumns * 4,
+          othersBytes = tileBytes / parts * (parts - 1);
+  constexpr int64_t kBarrierBytes = 1024;
+  int64_t room = b.getTarget().gpu.sharedBytes - kBarrierBytes - othersBytes -
+                 (sharesColumns ? tileBytes : 0);
+  int64_t fitting =
+      room / (kStageBytes + rowTilesOfBlock * kStep * kTileRows * 4);
+  stages = std::min(stages, fitting / stepsAtOnce * stepsAtOnce);
+  int64_t steps = llvm::divideCeilSigned(blocks, kStep) / parts;
   int64_t rowBlocks = llvm::divideCeilSigned(n, rows);
   int64_t grid = b.getTarget().gpu.multiprocessors;
   b.require(Capability::wgmma, "wgmma of bytes");
@@ -588,22 +648,46 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
 
   auto body = [&](ArrayRef<Val> tile) {
     Val weight = b.buffer("weight"), digits = b.buffer("digits");
+    // The block's number in its cluster.
+    Val rank = parts > 1 ? tile[2] : b.index(0), firstStep = rank * steps;
+    if (parts > 1)
+      b.joinBlocks(parts);
     Val full = b.shared({stages}, b.getI64Type()),
         empty = b.shared({stages}, b.getI64Type());
     Val columns = b.dynamicShared({stages, kStageBytes}, b.getI8Type(), 1024);
     Val bits =
         b.dynamicShared({stages, rowTilesOfBlock, kStep, kTileRows}, i32);
+    Val arrived, others;
+    if (parts > 1) {
+      arrived = b.shared({1}, b.getI64Type());
+      int64_t fours = othersBytes / (16 * kConsumerThreads * (parts - 1));
+      others = b.dynamicShared({parts - 1, fours, kConsumerThreads, 4}, i32);
+    }
     b.when(b.thread() == 0, [&] {
       b.loop(0, stages, 1, [&](Val stage) {
         b.initBarrier(b.pointer(full, stage * 8), 1);
         b.initBarrier(b.pointer(empty, stage * 8), kConsumers / stepsAtOnce);
       });
+      if (parts > 1) {
+        b.initBarrier(b.pointer(arrived), 1);
+        b.arriveExpecting(b.pointer(arrived), b.index(othersBytes));
+      }
       b.fenceBarriers();
     });
     b.barrier();
+    if (parts > 1)
+      b.arriveAtCluster();
 
     Val panels = (b.extent(extent) + (panelTokens() - 1)) / panelTokens();
     Val end = panels * rowBlocks, producer = b.warp() - kConsumers;
+    Val firstTile = parts > 1 ? tile[0] * rowBlocks + tile[1] : tile[0];
+    using TileBody = function_ref<Vals(Val tile, ArrayRef<Val> carried)>;
+    auto forTiles = [&](ArrayRef<Val> start, TileBody body) {
+      if (parts > 1)
+        body(firstTile, start);
+      else
+        b.loop(firstTile, end, grid, start, body);
+    };
     // Which stage is next but some, and the parity of the barrier's phase
     // there.
     auto advance = [&](Val stage, Val parity, int64_t by) -> Vals {
@@ -631,19 +715,21 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
         Val inBlock = producer * ofWarp + b.lane();
         Val rowTile =
             min(tile % rowBlocks * rowTilesOfBlock + inBlock, rowTiles - 1);
-        b.startBulkCopy(b.pointer(bits, (stage * rowTilesOfBlock + inBlock) *
-                                            (kStep * kTileRows * 4)),
-                        b.pointer(weight, (rowTile * blocks + step * kStep) *
-                                              (kTileRows * 4)),
-                        rowBytes, filled);
+        b.startBulkCopy(
+            b.pointer(bits, (stage * rowTilesOfBlock + inBlock) *
+                                (kStep * kTileRows * 4)),
+            b.pointer(weight, (rowTile * blocks + (firstStep + step) * kStep) *
+                                  (kTileRows * 4)),
+            rowBytes, filled);
       });
     };
     auto copyDigits = [&](const Panel &panel, Val step, Val stage) {
       b.when((producer == 0) & (b.lane() == 0), [&] {
         b.startBulkCopy(
             b.pointer(columns, stage * kStageBytes),
-            b.pointer(digits, getByte(panel, b.index(0),
-                                      step * (kStep * kBlock / kPiece))),
+            b.pointer(digits,
+                      getByte(panel, b.index(0),
+                              (firstStep + step) * (kStep * kBlock / kPiece))),
             countBlocks(step) * kBlock * panel.columns,
             b.pointer(full, stage * 8));
       });
@@ -652,18 +738,20 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
     // The weights of the first tile do not depend on the phase before.
     int64_t ahead = std::min(steps, stages);
     b.when(b.warp() > kConsumers - 1, [&] {
-      b.when(tile[0] < end, [&] {
+      b.when(firstTile < end, [&] {
         b.loop(0, ahead, 1,
-               [&](Val step) { copyWeights(tile[0], step, step); });
+               [&](Val step) { copyWeights(firstTile, step, step); });
       });
     });
     b.waitForPrevious();
+    if (parts > 1)
+      b.waitForCluster();
 
     auto produce = [&] {
       Vals start = {b.index(0), b.constant(i32, 1)};
-      b.loop(tile[0], end, grid, start, [&](Val current, ArrayRef<Val> outer) {
+      forTiles(start, [&](Val current, ArrayRef<Val> outer) {
         Panel panel = getTilePanel(current);
-        Val copied = select(current == tile[0], b.index(ahead), b.index(0));
+        Val copied = select(current == firstTile, b.index(ahead), b.index(0));
         return b.loop(0, steps, 1, outer, [&](Val step, ArrayRef<Val> inner) {
           Val stage = inner[0];
           b.waitForPhase(b.pointer(empty, stage * 8), inner[1]);
@@ -679,9 +767,9 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
       Val firstRow = (sharesColumns ? b.warp() % 4 : b.warp()) * warpRows;
       Val g = b.lane() / 4, firstLane = b.lane() == 0;
       int64_t rowsOfLane = 2 * ofRows;
-      if (rows == kTallRows && steps > kLate)
+      if (rows == kTallRows && parts == 1 && steps > kLate)
         b.when(group == 1, [&] {
-          b.when(tile[0] < end, [&] {
+          b.when(firstTile < end, [&] {
             b.waitForPhase(b.pointer(full, b.index(kLate * 8)),
                            b.constant(i32, 0));
           });
@@ -689,7 +777,7 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
       // Stage, parity, stage before.
       Vals start = {sharesColumns ? group : b.index(0), b.constant(i32, 0),
                     b.index(0)};
-      b.loop(tile[0], end, grid, start, [&](Val tile, ArrayRef<Val> outer) {
+      forTiles(start, [&](Val tile, ArrayRef<Val> outer) {
         Panel panel = getTilePanel(tile);
         Val stepPieces = b.toInteger(panel.columns * 2, 64);
         size_t numSums = ofRows * kFragments * 4;
@@ -734,7 +822,7 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
           acc.push_back(stage);
           return acc;
         };
-        carried = b.loop(0, blocks / (kStep * stepsAtOnce), 1, carried,
+        carried = b.loop(0, blocks / (kStep * stepsAtOnce * parts), 1, carried,
                          [&](Val step, ArrayRef<Val> values) {
                            return multiply(step, kStep, values);
                          });
@@ -748,6 +836,10 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
         if (sharesColumns) {
           sums = addOtherGroup(sums, group);
           t = t + group * (panelTokens() / 2);
+        }
+        if (parts > 1) {
+          sums = addOtherBlocks(sums, ofRows, rank, others, arrived);
+          t = t + rank * (panelTokens() / (parts * stepsAtOnce));
         }
         storeFragments(sums, ofRows, row, t);
         return next;
@@ -764,8 +856,15 @@ void FusedLinear::emitWarpgroupTiles(int64_t rows, const Condition &condition) {
           produce();
         });
   };
-  b.phase("matmul_digits_wgmma" + std::to_string(rows),
-          {{plan::Dim::none, grid}}, kThreads, body, condition);
+  std::string suffix = "matmul_digits_wgmma" + std::to_string(rows);
+  if (parts == 1)
+    return b.phase(suffix, {{plan::Dim::none, grid}}, kThreads, body,
+                   condition);
+  b.phase(suffix + "_of" + std::to_string(parts),
+          {{extent, 0, panelTokens()},
+           {plan::Dim::none, n, rows},
+           {plan::Dim::none, parts}},
+          kThreads, body, condition);
 }
 
 /// Of two warpgroups that have sums of the same elements each gets half of the
@@ -793,5 +892,51 @@ Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
   }
   // Before the next tile's are given.
   b.barrier(2 * kGroupThreads);
+  return own;
+}
+
+/// Of the blocks of a cluster, which have sums of the same elements, each gets
+/// those of some of the columns, summed up. `others` has room for what the
+/// others have of them, and `arrived` ends a phase when it is there.
+Vals FusedLinear::addOtherBlocks(ArrayRef<Val> sums, int64_t ofRows, Val rank,
+                                 Val others, Val arrived) {
+  auto type = cast<MemRefType>(others.getType());
+  int64_t parts = type.getDimSize(0) + 1, fours = type.getDimSize(1);
+  int64_t ofHalf = fours / ofRows; // fragments of a part
+  // Part i is that of the block i behind this one: for each bit of the rank,
+  // they move by as many.
+  SmallVector<Vals> moved(parts);
+  for (int64_t part = 0; part < parts; ++part)
+    for (int64_t half = 0; half < ofRows; ++half)
+      llvm::append_range(
+          moved[part],
+          sums.slice((half * parts + part) * ofHalf * 4, ofHalf * 4));
+  for (int64_t by = 1; by < parts; by *= 2) {
+    Val moves = (rank & by) > 0;
+    SmallVector<Vals> before = moved;
+    for (int64_t part = 0; part < parts; ++part)
+      for (size_t i = 0; i < before[part].size(); ++i)
+        moved[part][i] =
+            select(moves, before[(part + by) % parts][i], before[part][i]);
+  }
+  Val thread = b.thread();
+  for (int64_t part = 1; part < parts; ++part) {
+    Val to = (rank + part) % parts;
+    Val room = b.inBlock(b.pointer(others), to),
+        barrier = b.inBlock(b.pointer(arrived), to);
+    for (int64_t i = 0; i < fours; ++i) {
+      Val four = b.gather(ArrayRef(moved[part]).slice(4 * i, 4));
+      Val at = (((part - 1) * fours + i) * kConsumerThreads + thread) * 16;
+      b.startStore(four, b.advance(room, at), barrier);
+    }
+  }
+  b.waitForPhase(b.pointer(arrived), b.constant(b.getI32Type(), 0));
+  Vals own = moved[0];
+  for (int64_t part = 1; part < parts; ++part)
+    for (int64_t i = 0; i < fours; ++i) {
+      Val four = b.load(others, {part - 1, i, thread, 0}, 4, llvm::Align(16));
+      for (int64_t j = 0; j < 4; ++j)
+        own[4 * i + j] = own[4 * i + j] + b.extract(four, j);
+    }
   return own;
 }

@@ -68,11 +68,25 @@ private:
   void emitSplit(int64_t warps, Val rowBlock, Val columnBlock);
   void emitTiles(const Condition &condition);
   void emitTile(Val rowBlock, Val panelIndex);
-  int64_t getTileTime(int64_t rows, int64_t panels) const;
-  int64_t getShortRows() const;
+  /// A tile of warpgroups.
+  struct WarpgroupTile {
+    int64_t rows;
+    /// Blocks of a cluster, each of which takes a part of K.
+    int64_t parts;
+    bool operator!=(const WarpgroupTile &other) const {
+      return rows != other.rows || parts != other.parts;
+    }
+  };
+  std::optional<int64_t> getTileTime(const WarpgroupTile &tile,
+                                     int64_t panels) const;
+  WarpgroupTile chooseTile(int64_t panels,
+                           std::optional<WarpgroupTile> fewer = {}) const;
   void emitWarpgroupTiles(const Condition &condition);
-  void emitWarpgroupTiles(int64_t rows, const Condition &condition);
+  void emitWarpgroupTiles(const WarpgroupTile &shape,
+                          const Condition &condition);
   Vals addOtherGroup(llvm::ArrayRef<Val> sums, Val group);
+  Vals addOtherBlocks(llvm::ArrayRef<Val> sums, int64_t ofRows, Val rank,
+                      Val others, Val arrived);
   Vals getOnes(Val rows, int64_t half);
   Vals joinLanes(llvm::ArrayRef<Val> sums);
   void storeRows(llvm::ArrayRef<Val> ones, Val row, llvm::ArrayRef<Val> tokens);

@@ -52,6 +52,9 @@ void AddEntryPoints::addEntryPoint(func::FuncOp phase) {
   if (auto blocks = phase->getAttrOfType<IntegerAttr>("blocks"))
     entry->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
                    b.getI32IntegerAttr(blocks.getInt()));
+  if (auto cluster = phase->getAttrOfType<IntegerAttr>("cluster"))
+    entry->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
+                   b.getDenseI32ArrayAttr({int32_t(cluster.getInt()), 1, 1}));
   // A launch's buffers are apart.
   for (unsigned i = 0; i < buffers; ++i)
     entry.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(),

@@ -130,6 +130,34 @@ void SimtBuilder::startBulkCopy(Val to, Val from, Val bytes, Val barrier) {
 }
 
 //===--------------------------------------------------------------------===//
+// Clusters
+//===--------------------------------------------------------------------===//
+
+void SimtBuilder::arriveAtCluster() {
+  create<NVVM::ClusterArriveRelaxedOp>(getUnitAttr());
+}
+
+void SimtBuilder::waitForCluster() {
+  create<NVVM::ClusterWaitOp>(getUnitAttr());
+}
+
+Val SimtBuilder::inBlock(Val pointer, Val rank) {
+  auto cluster = LLVM::LLVMPointerType::get(
+      getContext(), unsigned(NVVM::NVVMMemorySpace::SharedCluster));
+  return wrap(create<NVVM::MapaOp>(cluster, pointer, toInteger(rank, 32)));
+}
+
+void SimtBuilder::startStore(Val four, Val to, Val barrier) {
+  Vals operands = {wrap(create<LLVM::PtrToIntOp>(getI32Type(), to)),
+                   wrap(create<LLVM::PtrToIntOp>(getI32Type(), barrier))};
+  for (int64_t i = 0; i < 4; ++i)
+    operands.push_back(extract(four, i));
+  assembly("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 "
+           "[$0], {$2, $3, $4, $5}, [$1];",
+           operands, {});
+}
+
+//===--------------------------------------------------------------------===//
 // Products of a warpgroup
 //===--------------------------------------------------------------------===//
 

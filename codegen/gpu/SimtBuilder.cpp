@@ -24,7 +24,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
                         const Condition &condition) {
   assert(numThreads % kWarp == 0 && numThreads <= target.gpu.threads);
   threads = numThreads;
-  staticShared = sharedBytes = 0;
+  staticShared = sharedBytes = cluster = 0;
   waited = false;
   auto ofThread = [&](ArrayRef<Val> tile) {
     function->setAttr("threads", getI64IntegerAttr(threads));
@@ -40,6 +40,7 @@ void SimtBuilder::phase(StringRef suffix, ArrayRef<GridTerm> grid,
   KernelBuilder::phase(suffix, grid, ofThread, condition);
   phases.back().resources.threads = threads;
   phases.back().resources.sharedBytes = sharedBytes;
+  phases.back().resources.cluster = cluster;
 }
 
 void SimtBuilder::waitForPrevious() {
@@ -65,6 +66,12 @@ void SimtBuilder::waitForPrevious() {
                             /*has_side_effects=*/true, /*is_align_stack=*/false,
                             LLVM::TailCallKind::None, /*asm_dialect=*/nullptr,
                             /*operand_attrs=*/nullptr);
+}
+
+void SimtBuilder::joinBlocks(int64_t blocks) {
+  require(Capability::cluster, "clusters of blocks");
+  cluster = blocks;
+  function->setAttr("cluster", getI64IntegerAttr(blocks));
 }
 
 static Val constantI32(SimtBuilder &b, int64_t value) {

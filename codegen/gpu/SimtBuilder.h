@@ -49,6 +49,10 @@ public:
     function->setAttr("blocks", getI64IntegerAttr(blocks));
   }
 
+  /// Has so many adjacent blocks of the phase run together, as a cluster. The
+  /// last term of its grid must be a multiple of them.
+  void joinBlocks(int64_t blocks);
+
   // Threads: of the block, of the warp, and the number of the warp.
   Val thread() { return threadIndex; }
   Val lane() { return threadIndex % kWarp; }
@@ -139,6 +143,16 @@ public:
   /// Starts to copy a multiple of 16 bytes to shared memory.
   void startBulkCopy(Val to, Val from, Val bytes, Val barrier);
 
+  /// Says to the cluster that a thread has come here, and waits until all of
+  /// its threads have said so; barriers made before are then known.
+  void arriveAtCluster();
+  void waitForCluster();
+  /// The same place in the shared memory of a block of the cluster.
+  Val inBlock(Val pointer, Val rank);
+  /// Starts to store four words in the shared memory of a block of the cluster,
+  /// which that block's barrier counts as 16 bytes.
+  void startStore(Val four, Val to, Val barrier);
+
   /// Words of a buffer of bytes, `lanes` of them, at a byte of a row. The rows
   /// lie as the buffer's leading dimension, whatever it has inside.
   Val loadWords(Val bytes, Val row, Val byte, int64_t lanes);
@@ -203,8 +217,8 @@ private:
   void refuse(const llvm::Twine &why);
 
   const Target &target;
-  int64_t threads = 0, staticShared = 0,
-          sharedBytes = 0; // of the phase
+  int64_t threads = 0, staticShared = 0, sharedBytes = 0,
+          cluster = 0; // of the phase
   Val threadIndex;
   unsigned buffers = 0;
   bool refused = false;

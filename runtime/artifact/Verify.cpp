@@ -598,23 +598,34 @@ private:
           fail("the condition depends on slots");
       }
     }
-    uint64_t tiles = 1;
-    if (!phase.grid())
-      return;
-    for (const GridTerm *term : *phase.grid()) {
+    uint64_t cluster = phase.resources() ? phase.resources()->cluster() : 0;
+    uint64_t adjacent = phase.grid() ? verifyGrid(*phase.grid(), capacity) : 1;
+    if (cluster > 0 && adjacent % cluster != 0)
+      fail("the grid's last term is no constant multiple of a cluster of ",
+           cluster, " blocks");
+  }
+
+  /// Returns its last term, or 1 if that is not constant.
+  uint64_t
+  verifyGrid(const flatbuffers::Vector<flatbuffers::Offset<GridTerm>> &grid,
+             const Capacity &capacity) {
+    uint64_t tiles = 1, last = 1;
+    for (const GridTerm *term : grid) {
       checkEnum(term->dim(), Dim::MAX, "dimension");
       if (term->dim() == Dim::slots)
         fail("the grid depends on slots");
       if (term->divisor() == 0)
         fail("the grid divides by 0");
-      uint64_t extent =
-          term->dim() == Dim::none ? term->extent() : capacity.of(term->dim());
+      bool isConstant = term->dim() == Dim::none;
+      uint64_t extent = isConstant ? term->extent() : capacity.of(term->dim());
       uint64_t factor =
           extent / term->divisor() + (extent % term->divisor() != 0);
       if (__builtin_mul_overflow(tiles, factor, &tiles) ||
           tiles > uint64_t(INT64_MAX))
         fail("the grid has more than 2^63 tiles");
+      last = isConstant ? factor : 1;
     }
+    return last;
   }
 
   //===---------------------------------------------------------------===//

@@ -150,11 +150,11 @@ TEST(CudaChoice, TakesTheBestTarget) {
 }
 
 TEST(CudaChoice, ChecksLaunches) {
-  cuda::LaunchLimits limits{65535, 1024, 512, 232448};
-  auto exceeded = [&](int64_t blocks, uint64_t threads, uint64_t clusters,
+  cuda::LaunchLimits limits{65535, 1024, 512, 8, 232448};
+  auto exceeded = [&](int64_t blocks, uint64_t threads, uint64_t cluster,
                       uint64_t dynamicShared, uint64_t staticShared) {
     return cuda::exceeded(
-        {blocks, threads, clusters, dynamicShared, staticShared}, limits);
+        {blocks, threads, cluster, dynamicShared, staticShared}, limits);
   };
   EXPECT_EQ(exceeded(65535, 512, 0, 232448, 0), "");
   EXPECT_EQ(exceeded(0, 1, 1, 232440, 8), "");
@@ -172,8 +172,9 @@ TEST(CudaChoice, ChecksLaunches) {
             "232448");
   EXPECT_EQ(exceeded(65536, 32, 0, 0, 0),
             "65536 blocks, the GPU has at most 65535");
-  EXPECT_EQ(exceeded(1, 32, 2, 0, 0),
-            "clusters of 2 blocks, which this runtime does not launch");
+  EXPECT_EQ(exceeded(8, 32, 8, 0, 0), "");
+  EXPECT_EQ(exceeded(16, 32, 16, 0, 0),
+            "16 blocks in a cluster, the GPU has at most 8");
 }
 
 //===----------------------------------------------------------------------===//

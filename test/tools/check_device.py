@@ -24,7 +24,7 @@ import numpy as np
 
 from checks import Checker, Golden, logits_of, relative_l2, run, tool
 
-LENGTHS = [1, 5, 255, 256, 257, 1000, 4096]
+LENGTHS = [1, 5, 40, 100, 255, 256, 257, 1000, 4096]
 # Every token's logits of the long ones would be gigabytes.
 DECODED = 300
 # Of another device, and of the interpreter, by the bits of activations.

@@ -170,11 +170,9 @@ void tools::printMemory(const Json &artifact) {
 static void printPhases(const Json &targets, const CodeFilter &filter) {
   // What is known of a phase: on a GPU what it uses, else the size of its code.
   static constexpr std::pair<const char *, const char *> kResources[] = {
-      {"threads", "threads"},
-      {"shared_bytes", "shared"},
-      {"static_shared_bytes", "static shared"},
-      {"registers", "registers"},
-      {"spill_bytes", "spilled"}};
+      {"threads", "threads"},     {"cluster", "cluster"},
+      {"shared_bytes", "shared"}, {"static_shared_bytes", "static shared"},
+      {"registers", "registers"}, {"spill_bytes", "spilled"}};
   bool resources = false;
   for (const Json &target : targets)
     for (const Json &phase : target["phases"])
@@ -185,7 +183,7 @@ static void printPhases(const Json &targets, const CodeFilter &filter) {
       heading.push_back(title);
   else
     heading.push_back("code bytes");
-  Table table(heading, {3, 4, 5, 6, 7});
+  Table table(heading, {3, 4, 5, 6, 7, 8});
   for (const Json &target : targets) {
     if (!filter.target.empty() && target["target"] != filter.target)
       continue;

@@ -375,11 +375,15 @@ void CudaDevice::checkLimits(const artifact::Device &device, size_t kernel,
             blocks, phase.grid.mostTiles({int64_t(program->max_tokens()),
                                           int64_t(program->max_sequences()),
                                           int64_t(program->max_rows())}));
+  // Where a GPU has clusters at all. The code itself asks for them.
+  constexpr uint64_t kMaxCluster = 8;
   LaunchNeeds needs{blocks, phase.threads, resources ? resources->cluster() : 0,
                     phase.shared, attribute(kStaticShared)};
   LaunchLimits limits{
       gpu.attribute(kMaxGridX), uint64_t(gpu.attribute(kMaxThreadsOfBlock)),
-      attribute(kMaxThreads), uint64_t(gpu.attribute(kMaxSharedOfBlock))};
+      attribute(kMaxThreads),
+      needs.cluster > 1 && gpu.attribute(kClusterLaunch) ? kMaxCluster : 1,
+      uint64_t(gpu.attribute(kMaxSharedOfBlock))};
   std::string reason = exceeded(needs, limits);
   if (!reason.empty())
     failWith(MAMBIT_UNSUPPORTED, "kernel '", phase.symbol, "' of target '",

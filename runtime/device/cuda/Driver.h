@@ -38,6 +38,7 @@ enum DeviceAttribute : int {
   kCapabilityMajor = 75,
   kCapabilityMinor = 76,
   kMaxSharedOfBlock = 97, // once asked for
+  kClusterLaunch = 120,
 };
 enum FunctionAttribute : int {
   kMaxThreads = 0,

@@ -87,9 +87,9 @@ std::string cuda::exceeded(const LaunchNeeds &needs,
   };
   if (needs.threads == 0)
     return "0 threads in a block";
-  if (needs.clusters > 1)
-    return "clusters of " + std::to_string(needs.clusters) +
-           " blocks, which this runtime does not launch";
+  if (needs.cluster > limits.cluster)
+    return more("blocks in a cluster", needs.cluster, limits.cluster,
+                "the GPU");
   if (needs.threads > limits.threads)
     return more("threads in a block", needs.threads, limits.threads, "the GPU");
   if (needs.threads > limits.functionThreads)

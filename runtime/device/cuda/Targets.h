@@ -50,12 +50,13 @@ const artifact::Target &chooseTarget(const artifact::Device &device,
 /// What a launch needs, and what the GPU allows.
 struct LaunchNeeds {
   int64_t blocks; // at most
-  uint64_t threads, clusters, dynamicShared, staticShared;
+  uint64_t threads, cluster, dynamicShared, staticShared;
 };
 struct LaunchLimits {
   int64_t blocks;
   uint64_t threads;         // of a block
   uint64_t functionThreads; // the same, as registers allow
+  uint64_t cluster;         // blocks of it
   uint64_t shared;
 };
 

@@ -586,4 +586,27 @@ TEST_F(Verify, grid) {
   EXPECT_EQ(error(), "");
 }
 
+TEST_F(Verify, cluster) {
+  std::string refused = inPhase +
+                        "the grid's last term is no constant multiple "
+                        "of a cluster of 2 blocks";
+  phase().resources = std::make_unique<ResourcesT>();
+  phase().resources->cluster = 2;
+  auto &grid = phase().grid;
+  grid.clear();
+  EXPECT_EQ(error(), refused);
+  for (auto [dim, extent] :
+       {std::pair(Dim::none, 7), {Dim::tokens, 0}, {Dim::none, 8}}) {
+    auto term = std::make_unique<GridTermT>();
+    term->dim = dim;
+    term->extent = extent;
+    term->divisor = 2;
+    grid.push_back(std::move(term));
+    bool isMultiple = dim == Dim::none; // 4 each
+    EXPECT_EQ(error(), isMultiple ? "" : refused);
+  }
+  phase().resources->cluster = 3;
+  EXPECT_NE(error(), "");
+}
+
 } // namespace

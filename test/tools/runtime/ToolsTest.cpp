@@ -749,8 +749,9 @@ TEST_F(ToolsTest, InspectShowsCodeForGpus) {
   Result result = run(command + "--kernels --kernel scan");
   EXPECT_NE(result.out.find("kernel scan on cuda"), std::string::npos);
   EXPECT_EQ(result.out.find("on cpu"), std::string::npos);
-  EXPECT_NE(result.out.find("threads  shared  static shared  registers"),
-            std::string::npos)
+  EXPECT_NE(
+      result.out.find("threads  cluster  shared  static shared  registers"),
+      std::string::npos)
       << result.out;
   result = run(command + "--asm --kernel scan");
   EXPECT_EQ(result.status, 0) << result.err;
