@@ -223,10 +223,9 @@ int64_t FusedLinear::splitRows() const {
 /// 1 ns for 128 columns of K, many of them at once, and a wave of tall ones
 /// 0.8 µs, whatever the number of tokens. Of tiles of warpgroups the least
 /// takes what `getTileTime` says, in whose units a block of columns takes a
-/// short tile 3/4. Their launch is shorter, and there is room for kernels
-/// before and behind them.
+/// short tile 3/4.
 int64_t FusedLinear::splitTokens() const {
-  constexpr int64_t kLaunch = 80;
+  constexpr int64_t kLaunch = 150;
   int64_t rowBlocks = llvm::divideCeilSigned(n, splitRows());
   int64_t columnBlocks = std::clamp<int64_t>(800 / rowBlocks, 1, 16);
   if (b.targetHas(Capability::wgmma))
@@ -633,8 +632,14 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
   int64_t tileBytes = rows * kPanelColumns * 4,
           othersBytes = tileBytes / parts * (parts - 1);
   constexpr int64_t kBarrierBytes = 1024;
-  int64_t room = b.getTarget().gpu.sharedBytes - kBarrierBytes - othersBytes -
-                 (sharesColumns ? tileBytes : 0);
+  // What a multiprocessor does not share out is its cache, and how much that is
+  // changes only where it is idle. So in a step of decoding, whose kernels are
+  // short, some remains to those before and behind, which then overlap.
+  constexpr int64_t kSteps = 64, kStepBytes = 160 << 10;
+  int64_t available = condition.low <= kSteps
+                          ? kStepBytes
+                          : b.getTarget().gpu.sharedBytes - kBarrierBytes;
+  int64_t room = available - othersBytes - (sharesColumns ? tileBytes : 0);
   int64_t fitting =
       room / (kStageBytes + rowTilesOfBlock * kStep * kTileRows * 4);
   stages = std::min(stages, fitting / stepsAtOnce * stepsAtOnce);
