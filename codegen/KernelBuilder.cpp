@@ -376,6 +376,11 @@ void KernelBuilder::store(Val value, Val buffer, ArrayRef<Operand> at,
     create<memref::StoreOp>(value, buffer, indices(at));
 }
 
+void KernelBuilder::prefetch(Val buffer, ArrayRef<Operand> at) {
+  create<memref::PrefetchOp>(buffer, indices(at), /*isWrite=*/false,
+                             /*localityHint=*/3, /*isDataCache=*/true);
+}
+
 Val KernelBuilder::scratch(int64_t size, Type element,
                            llvm::MaybeAlign alignment) {
   OpBuilder::InsertionGuard guard(*this);

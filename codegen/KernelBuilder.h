@@ -189,6 +189,9 @@ public:
            llvm::MaybeAlign alignment = {});
   void store(Val value, Val buffer, llvm::ArrayRef<Operand> at,
              llvm::MaybeAlign alignment = {});
+  /// Has a line of memory fetched for a later load. The place may be beyond the
+  /// end of the buffer.
+  void prefetch(Val buffer, llvm::ArrayRef<Operand> at);
   /// An uninitialised buffer on the stack, alive for the phase.
   Val scratch(int64_t size, mlir::Type element,
               llvm::MaybeAlign alignment = {});

@@ -12,6 +12,9 @@ using namespace mambit;
 static constexpr int64_t kChannels = 64;
 /// Tokens for which the state is read and written once.
 static constexpr int64_t kTokens = 4;
+/// Tokens from one whose row is read to the one that is fetched meanwhile: rows
+/// are too far apart for processors to do it by themselves.
+static constexpr int64_t kAhead = 8;
 
 namespace {
 class Scan {
@@ -96,19 +99,19 @@ void Scan::emitConv(const Sequence &sequence, Val channel, int64_t lanes) {
                               : b.zeros(b.getF32Type(), lanes);
 
   int64_t innerChannels = heads * headdim; // z comes first
-  window =
-      b.loop(sequence.begin, sequence.end, 1, window,
-             [&](Val t, ArrayRef<Val> carried) {
-               Vals inputs(carried);
-               inputs.push_back(b.load(b.buffer("zxbcdt"),
-                                       {t, channel + innerChannels}, lanes));
-               Val sum = bias;
-               for (auto [x, w] : llvm::zip(inputs, weight))
-                 sum = fma(x, w, sum);
-               b.store(silu(sum), b.buffer("xbc"), {t, channel});
-               inputs.erase(inputs.begin());
-               return inputs;
-             });
+  window = b.loop(sequence.begin, sequence.end, 1, window,
+                  [&](Val t, ArrayRef<Val> carried) {
+                    Val from = b.buffer("zxbcdt"), x = channel + innerChannels;
+                    b.prefetch(from, {t + kAhead, x});
+                    Vals inputs(carried);
+                    inputs.push_back(b.load(from, {t, x}, lanes));
+                    Val sum = bias;
+                    for (auto [x, w] : llvm::zip(inputs, weight))
+                      sum = fma(x, w, sum);
+                    b.store(silu(sum), b.buffer("xbc"), {t, channel});
+                    inputs.erase(inputs.begin());
+                    return inputs;
+                  });
   for (auto [w, x] : llvm::enumerate(window))
     b.store(x, state, {sequence.slot, int64_t(w), channel});
 }
@@ -179,6 +182,11 @@ void Scan::emitTokens(const State &state, Val head, Val p, int64_t lanes,
   Val bFirst = head / (heads / groups) * stateSize + heads * headdim;
   Val cFirst = bFirst + groups * stateSize;
   Val channel = head * headdim + p;
+  if (count > 1) // z for the end, x for the next tokens
+    for (int64_t i = 0; i < count; ++i) {
+      b.prefetch(b.buffer("zxbcdt"), {first + i, channel});
+      b.prefetch(xbc, {first + (count + i), channel});
+    }
   Vals tokens, decay, x, dx;
   for (int64_t i = 0; i < count; ++i) {
     Val t = first + i;

@@ -10,6 +10,7 @@
 // CHECK-SAME:      memref<?x3x80xf32, strided<[512, 80, 1]>>
 // CHECK-SAME:      attributes {grid = "sequences, 3"}
 // CHECK:         %[[WINDOW:.*]]:3 = scf.for {{.*}} iter_args
+// CHECK:           memref.prefetch {{.*}} read, locality<3>, data
 // CHECK:           math.fma
 // CHECK:           vector.store %{{.*}} : memref<?x80xf32>, vector<16xf32>
 // CHECK:         vector.store %[[WINDOW]]#0, %{{.*}} : memref<?x3x80xf32, strided<[512, 80, 1]>>, vector<16xf32>
@@ -22,6 +23,7 @@
 // CHECK-LABEL: func.func private @scan_recurrence(
 // CHECK-SAME:      memref<?x2x8x24xf32, strided<[512, 192, 24, 1]>>
 // CHECK-SAME:      attributes {grid = "sequences, 2"}
+// CHECK-COUNT-8: memref.prefetch
 // CHECK:         vector.load %{{.*}} : memref<?x2x8x24xf32, strided<[512, 192, 24, 1]>>, vector<16xf32>
 // CHECK:         math.fma
 // CHECK:         vector.store %{{.*}} : memref<?x2x8x24xf32, strided<[512, 192, 24, 1]>>, vector<16xf32>
