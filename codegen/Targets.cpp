@@ -116,11 +116,15 @@ static std::vector<Target> getGpuTargets() {
   Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, 108, {Capability::b1Mma});
   Target sm86 = chip(sm80, "sm_86", "+ptx78", 99, 84);
   Target sm89 = chip(sm80, "sm_89", "+ptx78", 99, 142);
-  std::initializer_list<Capability> hopper = {
-      Capability::dependentLaunch, Capability::cluster, Capability::bulkCopy};
-  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 132, hopper);
-  Target sm90a = chip(sm90, "sm_90a", "+ptx81", 227, 132, {Capability::wgmma});
-  Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, 148, hopper);
+  // Bulk copies came with PTX 8.0, stores in other blocks' memory with 8.1.
+  constexpr Capability kLaunch = Capability::dependentLaunch,
+                       kCluster = Capability::cluster,
+                       kBulkCopy = Capability::bulkCopy;
+  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 132, {kLaunch});
+  Target sm90a = chip(sm90, "sm_90a", "+ptx81", 227, 132,
+                      {kCluster, kBulkCopy, Capability::wgmma});
+  Target sm100 =
+      chip(gpu, "sm_100", "+ptx86", 227, 148, {kLaunch, kCluster, kBulkCopy});
   Target sm103 = chip(sm100, "sm_103", "+ptx88", 227, 160);
   Target sm120 = chip(sm100, "sm_120", "+ptx87", 99, 188);
   Target sm121 = chip(sm120, "sm_121", "+ptx88", 99, 48);

@@ -43,7 +43,7 @@ enum class Capability : unsigned {
   /// Programmatic dependent launch: a kernel starts while the one before it
   /// ends, and waits where it needs its results.
   dependentLaunch,
-  /// Blocks that run together and reach each other's shared memory.
+  /// Blocks that run together and store in each other's shared memory.
   cluster,
   /// Copies of whole runs of bytes to shared memory, completing on a barrier.
   bulkCopy,

@@ -30,8 +30,13 @@ static constexpr int64_t kOnes = 0x01010101;
 /// Rows of the shortest and the tallest tile of warpgroups, and the blocks of a
 /// stage.
 static constexpr int64_t kShortRows = 64, kTallRows = 256, kStageBlocks = 4;
-/// Threads of the warpgroups that multiply.
-static constexpr int64_t kConsumerThreads = 256;
+/// Two warpgroups multiply, and one copies.
+static constexpr int64_t kGroupThreads = 128, kGroups = 2;
+static constexpr int64_t kConsumerThreads = kGroups * kGroupThreads;
+/// What a tile of warpgroups takes besides the product, as `getTileTime`
+/// counts: the launch, with filling stages and storing results; each tile of a
+/// block; and the exchange of sums in a cluster.
+static constexpr int64_t kLaunchTime = 110, kStartTime = 25, kExchangeTime = 15;
 
 //===--------------------------------------------------------------------===//
 // Digits in memory
@@ -221,16 +226,16 @@ int64_t FusedLinear::splitRows() const {
 
 /// The most tokens for which that is worth while. On an H100 a short tile takes
 /// 1 ns for 128 columns of K, many of them at once, and a wave of tall ones
-/// 0.8 µs, whatever the number of tokens. Of tiles of warpgroups the least
-/// takes what `getTileTime` says, in whose units a block of columns takes a
-/// short tile 3/4.
+/// 0.8 µs, whatever the number of tokens. Of tiles of warpgroups the fastest
+/// for a panel takes what `getTileTime` says; a block of columns takes a short
+/// tile 3/4 of its unit, and what both take besides does not count.
 int64_t FusedLinear::splitTokens() const {
-  constexpr int64_t kLaunch = 150;
+  constexpr int64_t kBesides = kLaunchTime + kStartTime + kExchangeTime;
   int64_t rowBlocks = llvm::divideCeilSigned(n, splitRows());
   int64_t columnBlocks = std::clamp<int64_t>(800 / rowBlocks, 1, 16);
   if (b.targetHas(Capability::wgmma))
     columnBlocks = std::clamp<int64_t>(
-        (*getTileTime(chooseTile(1), 1) - kLaunch) * 4 *
+        (*getTileTime(chooseTile(1), 1) - kBesides) * 4 *
             b.getTarget().gpu.multiprocessors / (3 * rowBlocks * blocks),
         1, kPanelColumns / kSplitColumns);
   return columnBlocks * kSplitColumns / numDigits();
@@ -524,40 +529,40 @@ void FusedLinear::emitTile(Val rowBlock, Val panelIndex) {
 // Tiles of warpgroups
 //===--------------------------------------------------------------------===//
 
-/// Tall tiles read the digits less often; short ones leave no multiprocessor
-/// without some, as clusters do whose blocks share K. The unit is what a block
-/// of columns takes 64 rows of taller tiles, 40 ns on an H100. None if there
-/// cannot be such tiles.
+/// What the product of so many panels takes; none if there cannot be such
+/// tiles. Tall tiles read the digits less often; short ones leave no
+/// multiprocessor without some, as clusters do whose blocks share K. The unit
+/// is what a block of columns takes 64 rows of a taller tile, 40 ns on an H100.
 std::optional<int64_t> FusedLinear::getTileTime(const WarpgroupTile &tile,
                                                 int64_t panels) const {
-  constexpr int64_t kLaunch = 110; // of filling stages and storing results, too
-  constexpr int64_t kStart = 25;   // of a tile after another
-  constexpr int64_t kExchange = 15;
-  // The chip has so many parts, each of which may have no room for a whole
-  // cluster more.
-  constexpr int64_t kParts = 8;
-  // Of the shortest two warpgroups take every second step along K each.
-  int64_t groups = tile.rows == kShortRows ? 2 : 1;
-  bool divides = blocks % (kStageBlocks * groups * tile.parts) == 0;
-  if ((groups > 1 || tile.parts > 1) && !divides)
+  bool isShort = tile.rows == kShortRows;
+  // Of the shortest the warpgroups take every second step along K each. Who
+  // shares K has as many whole steps as the others.
+  int64_t sharers = tile.parts * (isShort ? kGroups : 1);
+  if (sharers > 1 && blocks % (kStageBlocks * sharers) != 0)
     return std::nullopt;
-  int64_t atOnce = b.getTarget().gpu.multiprocessors;
+  int64_t multiprocessors = b.getTarget().gpu.multiprocessors;
   int64_t units = panels * llvm::divideCeilSigned(n, tile.rows) * tile.parts;
   int64_t work = tile.rows / 64 * blocks / tile.parts;
-  // What the digits take to come.
-  if (tile.rows == kShortRows)
+  // A short tile waits for digits, of which it needs as many as a taller one.
+  if (isShort)
     work = work * 5 / 4;
   if (tile.parts == 1)
-    return llvm::divideCeilSigned(units, atOnce) * (work + kStart) + kLaunch;
+    return llvm::divideCeilSigned(units, multiprocessors) *
+               (work + kStartTime) +
+           kLaunchTime;
+  // All clusters run at once, in parts of the chip of which each may have some
+  // multiprocessors left, too few for one more.
+  constexpr int64_t kChipParts = 8;
   if (!b.targetHas(Capability::cluster) ||
-      units > atOnce - kParts * (tile.parts - 1))
+      units > multiprocessors - kChipParts * (tile.parts - 1))
     return std::nullopt;
-  return work + kStart + kExchange + kLaunch;
+  return work + kStartTime + kExchangeTime + kLaunchTime;
 }
 
-/// The fastest for so many panels, of those that leave a block as much to do as
-/// `fewer`, which is for fewer panels, does; and that itself if it is nearly as
-/// fast.
+/// The fastest for so many panels. `fewer`, which is for fewer panels, stays as
+/// long as it is nearly the fastest, and what follows it leaves a block no less
+/// to do: so no tile comes twice.
 FusedLinear::WarpgroupTile
 FusedLinear::chooseTile(int64_t panels,
                         std::optional<WarpgroupTile> fewer) const {
@@ -583,8 +588,10 @@ FusedLinear::chooseTile(int64_t panels,
 }
 
 void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
+  assert(condition.high == Condition::kNoLimit &&
+         "the last tiles are for more");
   constexpr WarpgroupTile kTallest = {kTallRows, 1};
-  // More panels keep all multiprocessors busy with any tile.
+  // More panels give every multiprocessor two tiles of any height.
   int64_t most = 2 * b.getTarget().gpu.multiprocessors /
                  llvm::divideCeilSigned(n, kTallRows);
   WarpgroupTile shape = chooseTile(1);
@@ -611,19 +618,15 @@ void FusedLinear::emitWarpgroupTiles(const Condition &condition) {
 void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
                                      const Condition &condition) {
   int64_t rows = shape.rows, parts = shape.parts;
-  constexpr int64_t kProducers = 4; // warps
+  constexpr int64_t kThreads = kConsumerThreads + kGroupThreads;
+  // Warps.
+  constexpr int64_t kProducers = kGroupThreads / SimtBuilder::kWarp;
   constexpr int64_t kConsumers = kConsumerThreads / SimtBuilder::kWarp;
-  constexpr int64_t kGroups = 2; // of consumers
-  constexpr int64_t kThreads = kConsumerThreads + 128;
   constexpr int64_t kStep = kStageBlocks;
   constexpr int64_t kLate = 4;
   constexpr int64_t kStageBytes = kStep * kBlock * kPanelColumns;
   constexpr int64_t kFragments = kPanelColumns / kFragment;
   bool sharesColumns = rows == kShortRows;
-  // Warpgroups that take every second step must each keep to stages of their
-  // own: a barrier tells one phase from the next but one only by who has seen
-  // the phase between.
-  int64_t stages = sharesColumns ? 10 : 11;
   // Of 16 rows of a warp.
   int64_t ofRows = rows == kTallRows ? 2 : 1, warpRows = ofRows * kTileRows;
   int64_t rowTilesOfBlock = rows / kTileRows;
@@ -631,18 +634,22 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
   // There is room, too, for what other blocks and warpgroups have of the sums.
   int64_t tileBytes = rows * kPanelColumns * 4,
           othersBytes = tileBytes / parts * (parts - 1);
-  constexpr int64_t kBarrierBytes = 1024;
+  constexpr int64_t kMostStages = 11, kBarrierBytes = 1024;
   // What a multiprocessor does not share out is its cache, and how much that is
   // changes only where it is idle. So in a step of decoding, whose kernels are
-  // short, some remains to those before and behind, which then overlap.
-  constexpr int64_t kSteps = 64, kStepBytes = 160 << 10;
-  int64_t available = condition.low <= kSteps
+  // short, some remains to those before and behind, which then overlap. Such a
+  // step has as many tokens as sequences, by default at most 64.
+  constexpr int64_t kDecoding = 64, kStepBytes = 160 << 10;
+  int64_t available = condition.low <= kDecoding
                           ? kStepBytes
                           : b.getTarget().gpu.sharedBytes - kBarrierBytes;
   int64_t room = available - othersBytes - (sharesColumns ? tileBytes : 0);
   int64_t fitting =
       room / (kStageBytes + rowTilesOfBlock * kStep * kTileRows * 4);
-  stages = std::min(stages, fitting / stepsAtOnce * stepsAtOnce);
+  // Warpgroups that take every second step must each keep to stages of their
+  // own: a barrier tells one phase from the next but one only by who has seen
+  // the phase between.
+  int64_t stages = std::min(kMostStages, fitting) / stepsAtOnce * stepsAtOnce;
   int64_t steps = llvm::divideCeilSigned(blocks, kStep) / parts;
   int64_t rowBlocks = llvm::divideCeilSigned(n, rows);
   int64_t grid = b.getTarget().gpu.multiprocessors;
@@ -875,9 +882,9 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
 /// Of two warpgroups that have sums of the same elements each gets half of the
 /// elements, summed up.
 Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
-  constexpr int64_t kGroupThreads = 128;
   int64_t half = sums.size() / 2;
-  Val given = b.dynamicShared({2, half / 4, kGroupThreads, 4}, b.getI32Type());
+  Val given =
+      b.dynamicShared({kGroups, half / 4, kGroupThreads, 4}, b.getI32Type());
   Val thread = b.thread() % kGroupThreads;
   Vals own;
   for (int64_t i = 0; i < half; i += 4) {
@@ -889,14 +896,14 @@ Vals FusedLinear::addOtherGroup(ArrayRef<Val> sums, Val group) {
     b.store(b.gather(others), given, {group, i / 4, thread, 0},
             llvm::Align(16));
   }
-  b.barrier(2 * kGroupThreads);
+  b.barrier(kConsumerThreads);
   for (int64_t i = 0; i < half; i += 4) {
     Val four = b.load(given, {1 - group, i / 4, thread, 0}, 4, llvm::Align(16));
     for (int64_t j = 0; j < 4; ++j)
       own[i + j] = own[i + j] + b.extract(four, j);
   }
   // Before the next tile's are given.
-  b.barrier(2 * kGroupThreads);
+  b.barrier(kConsumerThreads);
   return own;
 }
 

@@ -119,8 +119,8 @@ void SimtBuilder::waitForPhase(Val barrier, Val parity) {
 
 void SimtBuilder::startBulkCopy(Val to, Val from, Val bytes, Val barrier) {
   require(Capability::bulkCopy, "cp.async.bulk");
-  // PTX 8.0 knows a cluster's memory alone as destination; of it, a block's own
-  // has the addresses that it has for the block.
+  // Before PTX 8.6 a cluster's memory alone is a destination; of it, a block's
+  // own has the addresses that it has for the block.
   auto cluster = LLVM::LLVMPointerType::get(
       getContext(), unsigned(NVVM::NVVMMemorySpace::SharedCluster));
   Value address = create<LLVM::PtrToIntOp>(getI64Type(), to);

@@ -175,6 +175,10 @@ TEST(CudaChoice, ChecksLaunches) {
   EXPECT_EQ(exceeded(8, 32, 8, 0, 0), "");
   EXPECT_EQ(exceeded(16, 32, 16, 0, 0),
             "16 blocks in a cluster, the GPU has at most 8");
+  limits.cluster = 1; // a GPU without clusters
+  EXPECT_EQ(exceeded(8, 32, 1, 0, 0), "");
+  EXPECT_EQ(exceeded(8, 32, 2, 0, 0),
+            "2 blocks in a cluster, the GPU has at most 1");
 }
 
 //===----------------------------------------------------------------------===//

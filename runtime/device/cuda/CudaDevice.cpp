@@ -375,7 +375,9 @@ void CudaDevice::checkLimits(const artifact::Device &device, size_t kernel,
             blocks, phase.grid.mostTiles({int64_t(program->max_tokens()),
                                           int64_t(program->max_sequences()),
                                           int64_t(program->max_rows())}));
-  // Where a GPU has clusters at all. The code itself asks for them.
+  // Every GPU with clusters has such of eight blocks. The code itself asks for
+  // them; drivers that are asked here know the attribute, as they know the
+  // code.
   constexpr uint64_t kMaxCluster = 8;
   LaunchNeeds needs{blocks, phase.threads, resources ? resources->cluster() : 0,
                     phase.shared, attribute(kStaticShared)};

@@ -587,9 +587,12 @@ TEST_F(Verify, grid) {
 }
 
 TEST_F(Verify, cluster) {
-  std::string refused = inPhase +
-                        "the grid's last term is no constant multiple "
-                        "of a cluster of 2 blocks";
+  auto refusal = [&](uint32_t cluster) {
+    return inPhase +
+           "the grid's last term is no constant multiple of a cluster of " +
+           std::to_string(cluster) + " blocks";
+  };
+  std::string refused = refusal(2);
   phase().resources = std::make_unique<ResourcesT>();
   phase().resources->cluster = 2;
   auto &grid = phase().grid;
@@ -605,8 +608,12 @@ TEST_F(Verify, cluster) {
     bool isMultiple = dim == Dim::none; // 4 each
     EXPECT_EQ(error(), isMultiple ? "" : refused);
   }
-  phase().resources->cluster = 3;
-  EXPECT_NE(error(), "");
+  for (uint32_t cluster : {3u, UINT32_MAX}) {
+    phase().resources->cluster = cluster;
+    EXPECT_EQ(error(), refusal(cluster));
+  }
+  phase().resources->cluster = 1;
+  EXPECT_EQ(error(), "");
 }
 
 } // namespace
