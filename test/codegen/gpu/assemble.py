@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compiles checkpoints for every GPU target; each must come out as machine code,
-on sm_90a without spills in what decoding runs. The scan's chunks and the products
-of many tokens use all registers: at most 256 bytes of spills, stores and loads
-together.
+"""Compiles checkpoints, or configurations alone, for every GPU target; each must come
+out as machine code, on sm_90a without spills in what decoding runs. The scan's chunks
+and the products of many tokens use all registers: at most 256 bytes of spills, stores
+and loads together.
 
-  assemble.py WORK ACTIVATION_BITS STATE_DTYPE CHECKPOINT...
+  assemble.py WORK ACTIVATION_BITS STATE_DTYPE CHECKPOINT|CONFIG.json...
 """
 
 import json
@@ -34,7 +34,9 @@ names = [line.split()[0] for line in tool("mambit-compile", "--list-targets").sp
          if " cuda," in line]
 for checkpoint in checkpoints:
     artifact = f"{work}/model.mbt"
-    tool("mambit-compile", checkpoint, "-o", artifact, "--quiet", f"--activation-bits={bits}",
+    weights = (["--config", checkpoint, "--weights=none"] if checkpoint.endswith(".json")
+               else [checkpoint])
+    tool("mambit-compile", *weights, "-o", artifact, "--quiet", f"--activation-bits={bits}",
          f"--state-dtype={state}",
          "--target=" + ",".join(names))
     (device,) = json.loads(tool("mambit-inspect", artifact, "--json"))["devices"]
