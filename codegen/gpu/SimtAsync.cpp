@@ -147,6 +147,9 @@ Val SimtBuilder::inBlock(Val pointer, Val rank) {
   return wrap(create<NVVM::MapaOp>(cluster, pointer, toInteger(rank, 32)));
 }
 
+// `waitForPhase` acquires in the scope of a block, where PTX asks for the
+// cluster's after a store by another block. All that this would add is to empty
+// the cache of global memory, which is not where the store goes.
 void SimtBuilder::startStore(Val four, Val to, Val barrier) {
   Vals operands = {wrap(create<LLVM::PtrToIntOp>(getI32Type(), to)),
                    wrap(create<LLVM::PtrToIntOp>(getI32Type(), barrier))};
