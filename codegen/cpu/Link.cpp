@@ -27,9 +27,11 @@ static Expected<int> writeToMemory(ArrayRef<char> bytes) {
   raw_fd_ostream stream(fd, /*shouldClose=*/false);
   stream.write(bytes.data(), bytes.size());
   stream.flush();
-  if (stream.has_error()) {
+  std::error_code error = stream.error();
+  stream.clear_error();
+  if (error) {
     close(fd);
-    return createStringError(stream.error(), "cannot write a memory file");
+    return createStringError(error, "cannot write a memory file");
   }
   return fd;
 }

@@ -74,12 +74,15 @@ Expected<cuda::Cubin> mambit::cuda::assemble(StringRef ptxas, StringRef ptx,
   {
     std::error_code error;
     raw_fd_ostream stream(input, error);
-    stream << ptx;
-    stream.close();
-    if (stream.has_error()) {
+    if (!error) {
+      stream << ptx;
+      stream.flush();
+      error = stream.error();
       stream.clear_error();
-      return createStringError(error, "cannot write " + input);
     }
+    if (error)
+      return createStringError(error, "cannot write " + input + ": " +
+                                          error.message());
   }
 
   std::string arch = "-arch=" + target.cpu;

@@ -6,6 +6,7 @@
 #define MAMBIT_TOOLS_COMPILER_UNWRAP_H
 
 #include "llvm/Support/Error.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <stdexcept>
 #include <string>
@@ -24,6 +25,14 @@ T unwrap(llvm::Expected<T> value) {
 inline void check(std::error_code error, const std::string &file) {
   if (error)
     throw std::runtime_error("'" + file + "': " + error.message());
+}
+
+/// Throws if what was written to the file did not reach it.
+inline void finish(llvm::raw_fd_ostream &stream, const std::string &file) {
+  stream.flush();
+  std::error_code error = stream.error();
+  stream.clear_error();
+  check(error, file);
 }
 
 } // namespace mambit::tools

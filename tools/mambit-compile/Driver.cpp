@@ -30,10 +30,7 @@ static void writeModule(mlir::ModuleOp module, llvm::StringRef path) {
   check(error, path.str());
   module->print(file.os());
   file.os() << '\n';
-  file.os().flush();
-  error = file.os().error();
-  file.os().clear_error();
-  check(error, path == "-" ? "standard output" : path.str());
+  tools::finish(file.os(), path == "-" ? "standard output" : path.str());
   file.keep();
 }
 

@@ -195,6 +195,7 @@ static int run() {
     llvm::raw_fd_ostream file(path, error);
     check(error, path.str().str());
     file << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(index)));
+    tools::finish(file, path.str().str());
   }
   if (!logitsFlag.empty())
     tools::writeNpy(logitsFlag, {ids.size(), uint64_t(vocab)}, logits.data());
