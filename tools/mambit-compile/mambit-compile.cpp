@@ -146,10 +146,7 @@ int main(int argc, char **argv) {
   bool list = listTargets;
   return tools::runGuarded("mambit-compile", [&] {
     int status = list ? printTargets() : compileCheckpoint(options);
-    llvm::outs().flush();
-    std::error_code error = llvm::outs().error();
-    llvm::outs().clear_error();
-    tools::check(error, "standard output");
+    tools::finish(llvm::outs(), "standard output");
     return status;
   });
 }
