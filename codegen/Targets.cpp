@@ -93,11 +93,13 @@ static std::vector<Target> getCpuTargets() {
 /// expands products of bits into a long sequence, they do not count as had.
 static std::vector<Target> getGpuTargets() {
   auto chip = [](Target base, const char *name, const char *ptx,
-                 int64_t sharedKilobytes, int64_t multiprocessors,
+                 int64_t sharedKilobytes, int64_t l2Megabytes,
+                 int64_t multiprocessors,
                  std::initializer_list<Capability> more = {}) {
     base.name = base.cpu = name;
     base.features = ptx;
     base.gpu.sharedBytes = sharedKilobytes << 10;
+    base.gpu.l2Bytes = l2Megabytes << 20;
     base.gpu.multiprocessors = multiprocessors;
     base.capabilities.insert(base.capabilities.end(), more);
     return base;
@@ -113,21 +115,21 @@ static std::vector<Target> getGpuTargets() {
   gpu.capabilities = {Capability::halfConvert, Capability::s8Mma,
                       Capability::bf16Mma};
 
-  Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, 108, {Capability::b1Mma});
-  Target sm86 = chip(sm80, "sm_86", "+ptx78", 99, 84);
-  Target sm89 = chip(sm80, "sm_89", "+ptx78", 99, 142);
+  Target sm80 = chip(gpu, "sm_80", "+ptx78", 163, 40, 108, {Capability::b1Mma});
+  Target sm86 = chip(sm80, "sm_86", "+ptx78", 99, 6, 84);
+  Target sm89 = chip(sm80, "sm_89", "+ptx78", 99, 96, 142);
   // Bulk copies came with PTX 8.0, stores in other blocks' memory with 8.1.
   constexpr Capability kLaunch = Capability::dependentLaunch,
                        kCluster = Capability::cluster,
                        kBulkCopy = Capability::bulkCopy;
-  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 132, {kLaunch});
-  Target sm90a = chip(sm90, "sm_90a", "+ptx81", 227, 132,
+  Target sm90 = chip(sm80, "sm_90", "+ptx78", 227, 50, 132, {kLaunch});
+  Target sm90a = chip(sm90, "sm_90a", "+ptx81", 227, 50, 132,
                       {kCluster, kBulkCopy, Capability::wgmma});
-  Target sm100 =
-      chip(gpu, "sm_100", "+ptx86", 227, 148, {kLaunch, kCluster, kBulkCopy});
-  Target sm103 = chip(sm100, "sm_103", "+ptx88", 227, 160);
-  Target sm120 = chip(sm100, "sm_120", "+ptx87", 99, 188);
-  Target sm121 = chip(sm120, "sm_121", "+ptx88", 99, 48);
+  Target sm100 = chip(gpu, "sm_100", "+ptx86", 227, 126, 148,
+                      {kLaunch, kCluster, kBulkCopy});
+  Target sm103 = chip(sm100, "sm_103", "+ptx88", 227, 126, 160);
+  Target sm120 = chip(sm100, "sm_120", "+ptx87", 99, 128, 188);
+  Target sm121 = chip(sm120, "sm_121", "+ptx88", 99, 24, 48);
   return {sm121, sm120, sm103, sm100, sm90a, sm90, sm89, sm86, sm80};
 }
 

@@ -62,6 +62,8 @@ struct GpuLimits {
   int64_t threads = 0;
   /// 32-bit registers of a multiprocessor.
   int64_t registers = 0;
+  /// The L2 cache, of the largest chip of the kind.
+  int64_t l2Bytes = 0;
   /// Of the largest chip of the kind: a grid of blocks that stay has as many.
   int64_t multiprocessors = 1;
 };

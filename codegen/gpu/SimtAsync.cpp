@@ -129,6 +129,16 @@ void SimtBuilder::startBulkCopy(Val to, Val from, Val bytes, Val barrier) {
       barrier, toInteger(bytes, 32), Value(), Value());
 }
 
+void SimtBuilder::prefetchBulk(Val from, Val bytes) {
+  require(Capability::bulkCopy, "cp.async.bulk.prefetch");
+  Value address = create<LLVM::PtrToIntOp>(getI64Type(), toGlobal(*this, from));
+  assembly("{ .reg .b64 policy; "
+           "createpolicy.fractional.L2::evict_last.b64 policy, 1.0; "
+           "cp.async.bulk.prefetch.L2.global.L2::cache_hint [$0], $1, policy; "
+           "}",
+           {wrap(address), toInteger(bytes, 32)}, {});
+}
+
 //===--------------------------------------------------------------------===//
 // Clusters
 //===--------------------------------------------------------------------===//

@@ -142,6 +142,9 @@ public:
   void waitForPhase(Val barrier, Val parity);
   /// Starts to copy a multiple of 16 bytes to shared memory.
   void startBulkCopy(Val to, Val from, Val bytes, Val barrier);
+  /// Asks for a multiple of 16 bytes of global memory to be in the L2 cache,
+  /// and to stay until they are used.
+  void prefetchBulk(Val from, Val bytes);
 
   /// Says to the cluster that a thread has come here, and waits until all of
   /// its threads have said so; barriers made before are then known.

@@ -23,12 +23,18 @@
 // HALF:         vector.store {{.*}} {alignment = 4 : i64} : memref<?x4x128x64xf16, {{.*}}>, vector<2xf16>
 
 // One head a block; of many sequences a lane has two runs of the state's rows.
-// As many blocks share a multiprocessor as fit.
+// As many blocks share a multiprocessor as fit. States of later sequences are
+// asked for before the wait, where the chip can.
 // CHECK-LABEL: func.func private @scan_step(
 // CHECK-SAME:    grid = "sequences, 4", threads = 256 : i64, when = "1 <= sequences <= 32"
 // CHECK-LABEL: func.func private @scan_step_many(
 // CHECK-SAME:    blocks = 4
 // CHECK-SAME:    grid = "sequences, 4", threads = 128 : i64, when = "33 <= sequences"
+// LARGE:         scf.if
+// LARGE:           memref.load {{.*}} : memref<?xi32
+// LARGE:           cp.async.bulk.prefetch.L2.global.L2::cache_hint
+// LARGE:         nvvm.griddepcontrol{{ +}}wait
+// SMALL-NOT:     prefetch
 // CHECK-LABEL: func.func private @scan_inputs(
 // CHECK-SAME:    grid = "sequences, 16, 5"
 // CHECK-LABEL: func.func private @scan_products(
