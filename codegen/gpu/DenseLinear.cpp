@@ -7,6 +7,11 @@
 // warps'. The order depends on the shape of the matrix alone; with tensor cores
 // too, where a token alone is one of eight.
 //
+// A block of many tokens has tall tiles where there is wgmma, and adds up what
+// those warps would have one after the other. It is bound by memory: whatever
+// it reads is copied several steps ahead, for activations too take longer than
+// a step to come while weights are read.
+//
 //===--------------------------------------------------------------------===//
 
 #include "codegen/gpu/Kernels.h"
@@ -106,16 +111,33 @@ void cuda::emitDenseSums(SimtBuilder &b, Val weight, Val rowTile, Val v,
   });
 }
 
+/// Columns of a product of 16 bits on tensor cores.
+static constexpr int64_t kTensorStep = 16;
+
+/// Of how many terms of the type of weights an activation is the sum.
+static int64_t countTerms(Type element) { return element.isF16() ? 2 : 3; }
+
+/// The terms of four activations, two words each.
+static Vals splitActivations(SimtBuilder &b, Val four, Type element) {
+  Vals terms;
+  for (int64_t term = 0; term < countTerms(element); ++term) {
+    Val rounded = b.round(four, element);
+    terms.push_back(b.bitcast(rounded, b.vector(b.getI32Type(), 2)));
+    four = four - b.toF32(rounded);
+  }
+  return terms;
+}
+
 void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
                           int64_t k, Val first, Val end, int64_t tokens,
                           FloatEpilogue epilogue) {
-  constexpr int64_t kStep = 16, kTiles = kTensorRows / kTileRows;
+  constexpr int64_t kStep = kTensorStep, kTiles = kTensorRows / kTileRows;
   constexpr int64_t kLowHalves = 0x5410, kHighHalves = 0x7632;
   auto type = cast<MemRefType>(weight.getType());
   Type element = type.getElementType(), i32 = b.getI32Type(),
        f32 = b.getF32Type();
   int64_t rowTiles = type.getDimSize(0), fragments = tokens / 8;
-  int64_t parts = element.isF16() ? 2 : 3;
+  int64_t terms = countTerms(element);
   int64_t perWarp =
       llvm::divideCeilSigned(llvm::divideCeilSigned(k, kStep), kWarps);
   int64_t group = std::min<int64_t>(perWarp, fragments == 1 ? 4 : 2);
@@ -157,14 +179,11 @@ void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
     for (int64_t i = 0; i < group; ++i) {
       SmallVector<Vals> x;
       for (int64_t f = 0; f < fragments; ++f) {
-        Val rest = loadActivations(min(first + (g + 8 * f), end - 1),
-                                   columnOf(from + i));
-        x.emplace_back();
-        for (int64_t part = 0; part < parts; ++part) {
-          Val rounded = b.round(rest, element);
-          x.back().push_back(b.bitcast(rounded, b.vector(i32, 2)));
-          rest = rest - b.toF32(rounded);
-        }
+        x.push_back(
+            splitActivations(b,
+                             loadActivations(min(first + (g + 8 * f), end - 1),
+                                             columnOf(from + i)),
+                             element));
       }
       for (int64_t j = 0; j < 4; ++j) {
         Vals a;
@@ -174,10 +193,10 @@ void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
                                     {b.extract(words[4 * i + pair], j),
                                      b.extract(words[4 * i + pair + 1], j),
                                      b.constant(i32, halves)}));
-        for (int64_t part = 0; part < parts; ++part)
+        for (int64_t term = 0; term < terms; ++term)
           for (int64_t f = 0; f < fragments; ++f) {
             Val *sum = &acc[(j * fragments + f) * 4];
-            Val both = x[f][part];
+            Val both = x[f][term];
             Vals product =
                 b.mmaHalves(a, {b.extract(both, 0), b.extract(both, 1)},
                             ArrayRef<Val>(sum, 4), element.isF16());
@@ -226,6 +245,172 @@ void cuda::emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
                sum = sum + b.load(partial, {warp, token, row});
              epilogue(rowBlock * kTensorRows + row, t + token, sum);
            });
+  }
+}
+
+void cuda::emitWarpgroupSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
+                             int64_t k, Val first, Val end,
+                             FloatEpilogue epilogue) {
+  constexpr int64_t kStep = kTensorStep, kTiles = kWarpgroupRows / kTileRows;
+  constexpr int64_t kGroups = 2, kRows = kWarpgroupRows / kGroups;
+  // Each warp copies eight tokens for both groups, and some tiles.
+  constexpr int64_t kFragments = kWarpgroupTokens / 8;
+  constexpr int64_t kTilesOfWarp = kTiles / kWarps;
+  static_assert(kFragments == kWarps);
+  // What a stage has: of so many steps the rows of a tile by columns, and
+  // fragments of activations, 16 bytes a lane.
+  constexpr int64_t kSteps = 2;
+  constexpr int64_t kColumnBytes = kTileRows * 2;
+  constexpr int64_t kTileBytes = kSteps * kStep * kColumnBytes;
+  constexpr int64_t kWeightBytes = kTiles * kTileBytes;
+  constexpr int64_t kFragmentBytes = SimtBuilder::kWarp * 16;
+  constexpr int64_t kActivationBytes = kSteps * kFragments * kFragmentBytes;
+  // As in Digits.cpp, the rest is cache, so that the kernels before and behind
+  // overlap.
+  constexpr int64_t kSharedBytes = 160 << 10;
+  constexpr int64_t kStages = kSharedBytes / (kWeightBytes + kActivationBytes);
+  auto type = cast<MemRefType>(weight.getType());
+  Type element = type.getElementType(), i32 = b.getI32Type(),
+       f32 = b.getF32Type();
+  int64_t rowTiles = type.getDimSize(0), terms = countTerms(element);
+  int64_t perPart =
+      llvm::divideCeilSigned(llvm::divideCeilSigned(k, kStep), kWarps);
+  int64_t runsOfPart = llvm::divideCeilSigned(perPart, kSteps);
+  int64_t runs = runsOfPart * kWarps;
+  bool whole = runs * kSteps * kStep == k;
+
+  Val g = b.lane() / 4, inQuad = b.lane() % 4;
+  Val weights = b.dynamicShared({kStages, kWeightBytes}, b.getI8Type(), 1024);
+  Val activations = b.dynamicShared(
+      {kStages, kSteps, kFragments, SimtBuilder::kWarp, 4}, f32);
+
+  // The first column of a step of a run: first come all that are the first
+  // warp's in `emitTensorSums`, a part of K, then those of the next.
+  auto columnOf = [&](Val run, int64_t step) {
+    Val part = run / runsOfPart;
+    return ((run % runsOfPart * kSteps + step) * kWarps + part) * kStep;
+  };
+  auto copyWeights = [&](Val run, Val stage) {
+    // Columns lie as those of a fragment, of which a lane has four adjacent
+    // ones: in places 2q, 2q + 1, 2q + 8 and 2q + 9.
+    Val place = b.lane() / 2, piece = b.lane() % 2;
+    Val inStep = place % 8 / 2 * 4 + place / 8 * 2 + place % 2;
+    Val inTile = place * kColumnBytes + (piece ^ (place / 4 % 2)) * 16;
+    for (int64_t i = 0; i < kTilesOfWarp; ++i)
+      for (int64_t step = 0; step < kSteps; ++step) {
+        Val column = columnOf(run, step) + inStep;
+        if (!whole)
+          column = min(column, k - 1);
+        Val tile = b.warp() * kTilesOfWarp + i;
+        Val rowTile = min(rowBlock * kTiles + tile, rowTiles - 1);
+        b.startCopy(
+            b.pointer(weights, stage * kWeightBytes + tile * kTileBytes +
+                                   (inTile + step * kStep * kColumnBytes)),
+            b.pointer(weight,
+                      (rowTile * k + column) * kColumnBytes + piece * 16));
+      }
+  };
+  // Tokens and columns past the end are zero. To read the last token again
+  // would have all blocks ask for the same bytes at once.
+  Val token = first + (b.warp() * 8 + g);
+  auto copyActivations = [&](Val run, Val stage) {
+    for (int64_t step = 0; step < kSteps; ++step) {
+      Val column = columnOf(run, step) + inQuad * 4;
+      Val exists = token < end;
+      if (!whole)
+        exists = exists & (column < k);
+      b.startCopy(b.pointer(activations,
+                            stage * kActivationBytes +
+                                (b.warp() * kFragmentBytes + b.lane() * 16 +
+                                 step * kFragments * kFragmentBytes)),
+                  b.pointer(v, select(exists, (token * k + column) * 4, 0)),
+                  select(exists, b.constant(i32, 16), 0));
+    }
+  };
+  // A warpgroup has rows of its own of all tokens, of which a warp has 16.
+  Val group = b.warp() / (kWarps / kGroups),
+      fragment = b.warp() % (kWarps / kGroups) * 2;
+  auto loadTerms = [&](Val stage, int64_t step) {
+    SmallVector<Vals> halves, ofTerms;
+    for (int64_t half = 0; half < 2; ++half)
+      halves.push_back(splitActivations(
+          b,
+          b.load(activations, {stage, step, fragment + half, b.lane(), 0}, 4,
+                 llvm::Align(16)),
+          element));
+    for (int64_t term = 0; term < terms; ++term) {
+      ofTerms.emplace_back();
+      for (int64_t word = 0; word < 2; ++word)
+        for (int64_t half = 0; half < 2; ++half)
+          ofTerms.back().push_back(b.extract(halves[half][term], word));
+    }
+    return ofTerms;
+  };
+
+  int64_t ahead = std::min(kStages - 1, runs);
+  for (int64_t run = 0; run < ahead; ++run)
+    copyWeights(b.index(run), b.index(run));
+  b.waitForPrevious();
+  for (int64_t run = 0; run < kStages - 1; ++run) {
+    if (run < ahead)
+      copyActivations(b.index(run), b.index(run));
+    b.commitCopies();
+  }
+
+  // The sums of all runs of a part, then of all parts.
+  constexpr int64_t kSums = kRows / 2;
+  Vals totals(kSums, b.constant(f32, 0));
+  totals.push_back(b.index(0)); // stage
+  totals = b.loop(0, kWarps, 1, totals, [&](Val part, ArrayRef<Val> outer) {
+    Vals state(kSums, b.constant(i32, 0));
+    state.push_back(outer[kSums]);
+    state = b.loop(0, runsOfPart, 1, state, [&](Val i, ArrayRef<Val> values) {
+      Vals acc(values.take_front(kSums));
+      Val stage = values[kSums], run = part * runsOfPart + i;
+      b.waitForCopies(kStages - 2);
+      b.fenceProducts();
+      b.barrier();
+      // The stage before is free: all warps have waited for its products.
+      Val later = run + (kStages - 1);
+      b.when(later < runs, [&] {
+        Val free = select(stage == 0, b.index(kStages - 1), stage - 1);
+        copyWeights(later, free);
+        copyActivations(later, free);
+      });
+      b.commitCopies();
+      SmallVector<Vals> x;
+      for (int64_t step = 0; step < kSteps; ++step)
+        x.append(loadTerms(stage, step));
+      b.beginProducts();
+      for (int64_t step = 0; step < kSteps; ++step) {
+        Val matrix = b.describeColumns(
+            b.pointer(weights, stage * kWeightBytes +
+                                   group * (kWeightBytes / kGroups) +
+                                   step * kStep * kColumnBytes),
+            kTileBytes);
+        for (int64_t term = 0; term < terms; ++term)
+          acc = b.startMmaHalves(x[step * terms + term], matrix, acc,
+                                 element.isF16());
+      }
+      b.commitProducts(0);
+      acc = b.waitForProducts(acc);
+      acc.push_back(select(stage == kStages - 1, b.index(0), stage + 1));
+      return acc;
+    });
+    for (int64_t i = 0; i < kSums; ++i)
+      state[i] = outer[i] + b.bitcast(state[i], f32);
+    return state;
+  });
+
+  // Sum e of eight rows is of row 2 · inQuad + e % 2, token g + e / 2 · 8.
+  for (int64_t half = 0; half < 2; ++half) {
+    Val t = first + (fragment * 8 + g + half * 8);
+    b.when(t < end, [&] {
+      for (int64_t i = 0; i < kSums; i += 4)
+        epilogue(rowBlock * kWarpgroupRows + group * kRows +
+                     (inQuad * 2 + i * 2),
+                 t, b.gather(ArrayRef<Val>(totals).slice(i + half * 2, 2)));
+    });
   }
 }
 

@@ -97,8 +97,14 @@ void FusedLinear::emitFloatProduct() {
                                Condition::moreThan(extent, kFew));
     emitTensorProduct("matmul_some", kSome,
                       Condition::between(extent, kFew + 1, kSome));
-    return emitTensorProduct("matmul_many", kMany,
-                             Condition::moreThan(extent, kSome));
+    Condition many = Condition::moreThan(extent, kSome);
+    // Tall ones read activations less besides, if half of the multiprocessors
+    // have some.
+    if (b.targetHas(Capability::wgmma) && n % 2 == 0 && k % 4 == 0 &&
+        2 * llvm::divideCeilSigned(n, kWarpgroupRows) >=
+            b.getTarget().gpu.multiprocessors)
+      return emitWarpgroupProduct("matmul_many", many);
+    return emitTensorProduct("matmul_many", kMany, many);
   }
   // Tiles of the same weights follow each other, to read them from the cache.
   b.phase("matmul",
@@ -145,6 +151,27 @@ void FusedLinear::emitTensorProduct(StringRef suffix, int64_t tokens,
                            b.store(y, b.buffer("y"), {t, row});
                          });
                        });
+      },
+      condition);
+}
+
+void FusedLinear::emitWarpgroupProduct(StringRef suffix,
+                                       const Condition &condition) {
+  b.phase(
+      suffix,
+      {{plan::Dim::none, n, kWarpgroupRows}, {extent, 0, kWarpgroupTokens}},
+      kFloatThreads,
+      [&](ArrayRef<Val> tile) {
+        Val first = tile[1] * kWarpgroupTokens,
+            end = min(first + kWarpgroupTokens, b.extent(extent));
+        emitWarpgroupSums(b, b.buffer("weight"), tile[0],
+                          b.buffer(b.has("v") ? "v" : "x"), k, first, end,
+                          [&](Val row, Val t, Val sums) {
+                            b.when(row < n, [&] {
+                              b.store(finish(sums, row, t), b.buffer("y"),
+                                      {t, row}, llvm::Align(8));
+                            });
+                          });
       },
       condition);
 }

@@ -95,6 +95,7 @@ private:
   void emitFloatProduct();
   void emitTensorProduct(llvm::StringRef suffix, int64_t tokens,
                          const Condition &condition);
+  void emitWarpgroupProduct(llvm::StringRef suffix, const Condition &condition);
 
   // Epilogue, of one element.
   /// What the epilogue needs of a row: weights.

@@ -65,6 +65,14 @@ constexpr int64_t kTensorRows = 64;
 void emitTensorSums(SimtBuilder &b, Val weight, Val rowBlock, Val v, int64_t k,
                     Val first, Val end, int64_t tokens, FloatEpilogue epilogue);
 
+/// Rows and tokens of a block of `emitWarpgroupSums`.
+constexpr int64_t kWarpgroupRows = 256, kWarpgroupTokens = 64;
+/// The same with wgmma, which gives the same bits, for many rows and tokens,
+/// whose weights and activations a block reads once. K is a multiple of 4.
+/// Gives `epilogue` the sums of two adjacent rows.
+void emitWarpgroupSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
+                       int64_t k, Val first, Val end, FloatEpilogue epilogue);
+
 /// Σ_k ±v[token][k], + where the bit is set.
 void emitSignedSums(SimtBuilder &b, Val bits, Val rowTile, Val v, int64_t k,
                     Val first, Val end, FloatEpilogue epilogue);

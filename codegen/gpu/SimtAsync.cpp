@@ -78,9 +78,9 @@ static Value toGlobal(SimtBuilder &b, Val pointer) {
       LLVM::LLVMPointerType::get(b.getContext(), kGlobalSpace), pointer);
 }
 
-void SimtBuilder::startCopy(Val to, Val from) {
+void SimtBuilder::startCopy(Val to, Val from, Val existing) {
   create<NVVM::CpAsyncOp>(to, toGlobal(*this, from), 16,
-                          NVVM::LoadCacheModifierKind::CG, Value());
+                          NVVM::LoadCacheModifierKind::CG, existing);
 }
 
 void SimtBuilder::commitCopies() { create<NVVM::CpAsyncCommitGroupOp>(); }
@@ -208,7 +208,9 @@ Vals SimtBuilder::assembly(StringRef text, ArrayRef<Val> inputs,
   return results;
 }
 
-Vals SimtBuilder::startMmaBytes(ArrayRef<Val> a, Val b, ArrayRef<Val> acc) {
+/// A product of a warpgroup, `a` in registers.
+Vals SimtBuilder::startMma(StringRef shape, StringRef immediates,
+                           ArrayRef<Val> a, Val b, ArrayRef<Val> acc) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   auto list = [&](size_t first, size_t count) {
@@ -219,14 +221,33 @@ Vals SimtBuilder::startMmaBytes(ArrayRef<Val> a, Val b, ArrayRef<Val> acc) {
     stream << '}';
   };
   stream << "{ .reg .pred p; setp.eq.b32 p, 0, 0; "
-            "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 ";
+            "wgmma.mma_async.sync.aligned."
+         << shape << ' ';
   list(0, acc.size());
   stream << ", ";
   list(acc.size(), a.size());
-  stream << ", $" << acc.size() + a.size() << ", p; }";
+  stream << ", $" << acc.size() + a.size() << ", p" << immediates << "; }";
   Vals inputs(a);
   inputs.push_back(b);
   return assembly(text, inputs, acc);
+}
+
+Vals SimtBuilder::startMmaBytes(ArrayRef<Val> a, Val b, ArrayRef<Val> acc) {
+  return startMma("m64n128k32.s32.s8.s8", "", a, b, acc);
+}
+
+Vals SimtBuilder::startMmaHalves(ArrayRef<Val> a, Val b, ArrayRef<Val> acc,
+                                 bool isF16) {
+  require(Capability::wgmma, "wgmma of 16-bit floats");
+  // Neither is negated, and the rows of b lie together.
+  return startMma(isF16 ? "m64n128k16.f32.f16.f16" : "m64n128k16.f32.bf16.bf16",
+                  ", 1, 1, 1", a, b, acc);
+}
+
+void SimtBuilder::fenceProducts() {
+  create<NVVM::FenceProxyOp>(
+      NVVM::ProxyKind::async_shared,
+      NVVM::SharedSpaceAttr::get(getContext(), NVVM::SharedSpace::shared_cta));
 }
 
 void SimtBuilder::takeRegisters(int64_t count) {
@@ -254,4 +275,14 @@ Val SimtBuilder::describeMatrix(Val pointer, Val pitch) {
   constexpr int64_t kEightRows = 8; // in pieces
   return ((address & 0x3FFFF) >> 4) + (toInteger(pitch, 64) << 16) +
          double(kEightRows << 32);
+}
+
+Val SimtBuilder::describeColumns(Val pointer, int64_t pitch) {
+  Val address = wrap(create<LLVM::PtrToIntOp>(getI64Type(), pointer));
+  constexpr int64_t kEightColumns = 16; // in pieces
+  Val layout =
+      constant(getI64Type(), double(kEightColumns << 32 | (pitch / 16) << 16));
+  constexpr int64_t kExchanged = 3; // how pieces are
+  return ((address & 0x3FFFF) >> 4) + layout +
+         (constant(getI64Type(), kExchanged) << 62);
 }

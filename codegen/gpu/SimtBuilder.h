@@ -97,6 +97,13 @@ public:
   /// registers, b in shared memory as `describe` says. Neither may be changed,
   /// nor the sums read, until `waitForProducts`.
   Vals startMmaBytes(llvm::ArrayRef<Val> a, Val b, llvm::ArrayRef<Val> acc);
+  /// The same of f16 or bf16, m64n128k16, b as `describeColumns` says. A sum is
+  /// the word of an f32.
+  Vals startMmaHalves(llvm::ArrayRef<Val> a, Val b, llvm::ArrayRef<Val> acc,
+                      bool isF16);
+  /// Makes what the thread has stored in shared memory, and its copies that it
+  /// has waited for, known to products that are started behind a barrier.
+  void fenceProducts();
   /// To be called before a run of products that are started.
   void beginProducts();
   /// Ends a run, and waits until no more than `underWay` of them are.
@@ -107,6 +114,12 @@ public:
   /// together, the next 8 follow, and the next piece of a row lies `pitch`
   /// pieces behind.
   Val describeMatrix(Val pointer, Val pitch);
+
+  /// A matrix of 16 bits in shared memory, of which 16 rows of a column lie
+  /// together, those of the next column follow, and the next 16 rows lie
+  /// `pitch` bytes behind. Of every second four columns the two pieces of 16
+  /// bytes are exchanged, against conflicts of banks.
+  Val describeColumns(Val pointer, int64_t pitch);
 
   /// Takes or gives back registers, so that a thread of the warpgroup has so
   /// many.
@@ -125,8 +138,9 @@ public:
   /// One value a lane.
   Val gather(llvm::ArrayRef<Val> lanes);
 
-  /// Starts to copy 16 bytes to shared memory.
-  void startCopy(Val to, Val from);
+  /// Starts to copy 16 bytes to shared memory, or zeros behind the `existing`
+  /// ones.
+  void startCopy(Val to, Val from, Val existing = {});
   void commitCopies();
   /// Waits until no more than `underWay` runs of copies are.
   void waitForCopies(int64_t underWay);
@@ -214,6 +228,8 @@ private:
   Val flatten(Val bytes);
   Vals assembly(llvm::StringRef text, llvm::ArrayRef<Val> inputs,
                 llvm::ArrayRef<Val> tied);
+  Vals startMma(llvm::StringRef shape, llvm::StringRef immediates,
+                llvm::ArrayRef<Val> a, Val b, llvm::ArrayRef<Val> acc);
   mlir::MemRefType getSharedType(llvm::ArrayRef<int64_t> shape,
                                  mlir::Type element);
   void checkShared(int64_t bytes, int64_t limit);

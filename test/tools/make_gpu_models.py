@@ -26,7 +26,7 @@ TEST = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(TEST / "reference"))
 from configs import CONFIGS  # noqa: E402
 
-WIDE = {"d_model": 2560, "n_layer": 2, "vocab_size": 8448, "ssm_cfg": {"layer": "Mamba2"}}
+WIDE = {"d_model": 2560, "n_layer": 2, "vocab_size": 16900, "ssm_cfg": {"layer": "Mamba2"}}
 TOKENS = {"prefill": 20, "decode": 4}
 OTHER_BITS = {8: ["official-single"], 32: ["official-zeros", "official-single"]}
 
