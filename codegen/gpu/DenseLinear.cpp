@@ -368,7 +368,7 @@ void cuda::emitWarpgroupSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
       Vals acc(values.take_front(kSums));
       Val stage = values[kSums], run = part * runsOfPart + i;
       b.waitForCopies(kStages - 2);
-      b.fenceProducts();
+      b.fenceAsync();
       b.barrier();
       // The stage before is free: all warps have waited for its products.
       Val later = run + (kStages - 1);

@@ -678,7 +678,9 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
     b.when(b.thread() == 0, [&] {
       b.loop(0, stages, 1, [&](Val stage) {
         b.initBarrier(b.pointer(full, stage * 8), 1);
-        b.initBarrier(b.pointer(empty, stage * 8), kConsumers / stepsAtOnce);
+        // Each thread says for itself that it has read.
+        b.initBarrier(b.pointer(empty, stage * 8),
+                      kConsumerThreads / stepsAtOnce);
       });
       if (parts > 1) {
         b.initBarrier(b.pointer(arrived), 1);
@@ -767,7 +769,11 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
         return b.loop(0, steps, 1, outer, [&](Val step, ArrayRef<Val> inner) {
           Val stage = inner[0];
           b.waitForPhase(b.pointer(empty, stage * 8), inner[1]);
-          b.when(copied < step + 1, [&] { copyWeights(current, step, stage); });
+          b.when(copied < step + 1, [&] {
+            // The weights before were read by loads, unlike the digits.
+            b.fenceAsync();
+            copyWeights(current, step, stage);
+          });
           copyDigits(panel, step, stage);
           return advance(stage, inner[1], 1);
         });
@@ -777,7 +783,7 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
     Val group = b.warp() / (kConsumers / kGroups);
     auto consume = [&] {
       Val firstRow = (sharesColumns ? b.warp() % 4 : b.warp()) * warpRows;
-      Val g = b.lane() / 4, firstLane = b.lane() == 0;
+      Val g = b.lane() / 4;
       int64_t rowsOfLane = 2 * ofRows;
       if (rows == kTallRows && parts == 1 && steps > kLate)
         b.when(group == 1, [&] {
@@ -795,7 +801,7 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
         size_t numSums = ofRows * kFragments * 4;
         Vals carried(numSums, b.constant(i32, 0));
         carried.append(outer.begin(), outer.end());
-        auto multiply = [&](Val step, int64_t count, ArrayRef<Val> values) {
+        auto multiply = [&](int64_t count, ArrayRef<Val> values, bool isFirst) {
           Vals acc(values.take_front(numSums));
           Val stage = values[numSums], parity = values[numSums + 1],
               before = values[numSums + 2];
@@ -826,24 +832,25 @@ void FusedLinear::emitWarpgroupTiles(const WarpgroupTile &shape,
               }
             b.commitProducts(1);
             // All of the step before has ended.
-            if (run == 0)
-              b.arrive(b.pointer(empty, before * 8),
-                       select(step > 0, firstLane, 0));
+            if (run == 0 && !isFirst)
+              b.arrive(b.pointer(empty, before * 8));
           }
           acc.append(advance(stage, parity, stepsAtOnce));
           acc.push_back(stage);
           return acc;
         };
-        carried = b.loop(0, blocks / (kStep * stepsAtOnce * parts), 1, carried,
-                         [&](Val step, ArrayRef<Val> values) {
-                           return multiply(step, kStep, values);
-                         });
+        int64_t whole = blocks / (kStep * stepsAtOnce * parts);
+        if (whole > 0)
+          carried = multiply(kStep, carried, /*isFirst=*/true);
+        carried = b.loop(1, whole, 1, carried, [&](Val, ArrayRef<Val> values) {
+          return multiply(kStep, values, /*isFirst=*/false);
+        });
         if (blocks % kStep != 0)
-          carried = multiply(b.index(steps - 1), blocks % kStep, carried);
+          carried = multiply(blocks % kStep, carried, whole == 0);
         Vals sums =
             b.waitForProducts(ArrayRef<Val>(carried).take_front(numSums));
         Vals next(ArrayRef<Val>(carried).drop_front(numSums));
-        b.arrive(b.pointer(empty, next[2] * 8), firstLane);
+        b.arrive(b.pointer(empty, next[2] * 8));
         Val row = tile % rowBlocks * rows + firstRow, t = panel.first;
         if (sharesColumns) {
           sums = addOtherGroup(sums, group);

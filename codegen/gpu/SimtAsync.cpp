@@ -96,13 +96,8 @@ void SimtBuilder::initBarrier(Val barrier, int64_t arrivals) {
 
 void SimtBuilder::fenceBarriers() { create<NVVM::FenceMbarrierInitOp>(); }
 
-void SimtBuilder::arrive(Val barrier, Val condition) {
-  // Without a branch, for one would keep products from overlapping.
-  Val address = wrap(create<LLVM::PtrToIntOp>(getI32Type(), barrier));
-  Val flag = wrap(create<arith::ExtUIOp>(getI32Type(), condition));
-  assembly("{ .reg .pred p; setp.ne.b32 p, $1, 0; "
-           "@p mbarrier.arrive.shared::cta.b64 _, [$0]; }",
-           {address, flag}, {});
+void SimtBuilder::arrive(Val barrier) {
+  create<NVVM::MBarrierArriveOp>(getI64Type(), barrier, Value());
 }
 
 void SimtBuilder::arriveExpecting(Val barrier, Val bytes) {
@@ -115,6 +110,12 @@ void SimtBuilder::waitForPhase(Val barrier, Val parity) {
   constexpr int64_t kNanoseconds = 10'000'000; // then it looks again
   create<NVVM::MBarrierTryWaitParityOp>(barrier, parity,
                                         constant(getI32Type(), kNanoseconds));
+}
+
+void SimtBuilder::fenceAsync() {
+  create<NVVM::FenceProxyOp>(
+      NVVM::ProxyKind::async_shared,
+      NVVM::SharedSpaceAttr::get(getContext(), NVVM::SharedSpace::shared_cta));
 }
 
 void SimtBuilder::startBulkCopy(Val to, Val from, Val bytes, Val barrier) {
@@ -242,12 +243,6 @@ Vals SimtBuilder::startMmaHalves(ArrayRef<Val> a, Val b, ArrayRef<Val> acc,
   // Neither is negated, and the rows of b lie together.
   return startMma(isF16 ? "m64n128k16.f32.f16.f16" : "m64n128k16.f32.bf16.bf16",
                   ", 1, 1, 1", a, b, acc);
-}
-
-void SimtBuilder::fenceProducts() {
-  create<NVVM::FenceProxyOp>(
-      NVVM::ProxyKind::async_shared,
-      NVVM::SharedSpaceAttr::get(getContext(), NVVM::SharedSpace::shared_cta));
 }
 
 void SimtBuilder::takeRegisters(int64_t count) {

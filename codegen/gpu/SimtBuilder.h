@@ -101,9 +101,6 @@ public:
   /// the word of an f32.
   Vals startMmaHalves(llvm::ArrayRef<Val> a, Val b, llvm::ArrayRef<Val> acc,
                       bool isF16);
-  /// Makes what the thread has stored in shared memory, and its copies that it
-  /// has waited for, known to products that are started behind a barrier.
-  void fenceProducts();
   /// To be called before a run of products that are started.
   void beginProducts();
   /// Ends a run, and waits until no more than `underWay` of them are.
@@ -150,10 +147,17 @@ public:
   void initBarrier(Val barrier, int64_t arrivals);
   /// Makes what was done to barriers known to copies.
   void fenceBarriers();
-  void arrive(Val barrier, Val condition);
+  /// For what this thread has done, not for the others of its warp. (If it has
+  /// waited for them, then for them too, but compute-sanitizer knows no such
+  /// thing.)
+  void arrive(Val barrier);
   void arriveExpecting(Val barrier, Val bytes);
   /// Until the phase of that parity has ended.
   void waitForPhase(Val barrier, Val parity);
+  /// Has products of a warpgroup and bulk copies, which go another way to
+  /// shared memory, come behind what the thread has done there or waited for:
+  /// its own ones, and those of others behind a barrier.
+  void fenceAsync();
   /// Starts to copy a multiple of 16 bytes to shared memory.
   void startBulkCopy(Val to, Val from, Val bytes, Val barrier);
   /// Asks for a multiple of 16 bytes of global memory to be in the L2 cache,

@@ -7,8 +7,8 @@
 The bundled checkpoint and every odd configuration of test/reference: NAME.mbt;
 some with activations of other than 16 bits too: NAME-BITS.mbt; the bundled one with
 states of 16 bits. Beside the odd ones .values, what the interpreter has for every
-operation. And wide models: two layers of the 2.7B's widths, random weights. The
-tools are taken from PATH.
+operation. And models of two layers of random weights: wide, of the 2.7B's widths,
+and tiles, whose products run in tiles of every shape. The tools are taken from PATH.
 """
 
 import argparse
@@ -26,7 +26,17 @@ TEST = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(TEST / "reference"))
 from configs import CONFIGS  # noqa: E402
 
-WIDE = {"d_model": 2560, "n_layer": 2, "vocab_size": 16900, "ssm_cfg": {"layer": "Mamba2"}}
+
+def layers(width, vocabulary, expand=2):
+    return {"d_model": width, "n_layer": 2, "vocab_size": vocabulary,
+            "ssm_cfg": {"layer": "Mamba2", "expand": expand}}
+
+
+# The wide ones have as many words as give every multiprocessor a tile of the logits. In the
+# others the prompts of check_device.py take tiles of warpgroups of all shapes, most with more
+# steps along K than stages.
+RANDOM = {"wide": layers(2560, 16900), "wide-32": layers(2560, 16900),
+          "tiles": layers(1024, 512, expand=4), "tiles-8": layers(1792, 512)}
 TOKENS = {"prefill": 20, "decode": 4}
 OTHER_BITS = {8: ["official-single"], 32: ["official-zeros", "official-single"]}
 
@@ -47,9 +57,10 @@ def main():
     compile(TEST / "checkpoints/bimamba", "bimamba-f16.mbt", "--state-dtype=f16")
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
-        config, skeleton = work / "wide.json", work / "wide.mbt"
-        config.write_text(json.dumps(WIDE))
-        for artifact, bits in {"wide": 16, "wide-32": 32}.items():
+        config, skeleton = work / "config.json", work / "skeleton.mbt"
+        for artifact, of in RANDOM.items():
+            bits = artifact.partition("-")[2] or 16
+            config.write_text(json.dumps(of))
             tool("mambit-compile", "--config", config, "--weights=none", "--target", args.targets,
                  "--activation-bits", bits, "--quiet", "-o", skeleton)
             tool("mambit-pack", skeleton, "--random=1", "--quiet",
