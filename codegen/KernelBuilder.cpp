@@ -336,6 +336,11 @@ Val KernelBuilder::lanes(ArrayRef<int32_t> values) {
       DenseElementsAttr::get(vector(getI32Type(), values.size()), values)));
 }
 
+Val KernelBuilder::lanes(ArrayRef<int8_t> values) {
+  return wrap(create<arith::ConstantOp>(
+      DenseElementsAttr::get(vector(getI8Type(), values.size()), values)));
+}
+
 Val KernelBuilder::materialize(const Operand &operand, Type type) {
   if (!operand.value)
     return constant(type, operand.number);

@@ -177,6 +177,7 @@ public:
   Val constant(mlir::Type type, double value);
   Val zeros(mlir::Type element, int64_t lanes = kLanes);
   Val lanes(llvm::ArrayRef<int32_t> values);
+  Val lanes(llvm::ArrayRef<int8_t> values);
   mlir::VectorType vector(mlir::Type element, int64_t lanes = kLanes) {
     return mlir::VectorType::get({lanes}, element);
   }

@@ -197,6 +197,9 @@ mambit::lowerToMachineModule(ModuleOp module, const Target &target,
     return failure();
   result.module->setDataLayout(result.machine->createDataLayout());
   result.module->setTargetTriple(result.machine->getTargetTriple());
+  if (!target.tune.empty())
+    for (llvm::Function &function : *result.module)
+      function.addFnAttr("tune-cpu", target.tune);
   optimise(*result.module, *result.machine);
   if (dump) {
     std::string text;

@@ -20,8 +20,8 @@ llvm::StringRef mambit::stringify(Capability capability) {
     return "byte_dot_accumulate_512";
   case Capability::byteShuffle256:
     return "byte_shuffle_256";
-  case Capability::byteShuffle512:
-    return "byte_shuffle_512";
+  case Capability::wordPermute512:
+    return "word_permute_512";
   case Capability::bytePermute512:
     return "byte_permute_512";
   case Capability::bitCount512:
@@ -66,14 +66,18 @@ static std::vector<Target> getCpuTargets() {
   for (const char *feature :
        {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
     v4.required.push_back(feature);
+  // By the times LLVM has for x86-64-v4, loops of many dot products would be
+  // reordered until they spill.
+  v4.tune = "generic";
   v4.vectorBits = 512;
   v4.vectorRegisters = 32;
   v4.capabilities.push_back(Capability::byteDot512);
-  v4.capabilities.push_back(Capability::byteShuffle512);
+  v4.capabilities.push_back(Capability::wordPermute512);
 
   Target vnni = v4;
   vnni.name = "x86-64-v4-vnni";
-  vnni.features = "+avx512vnni";
+  // LLVM is not to split vpdpwssd, to save latency that does not matter.
+  vnni.features = "+avx512vnni,+fast-dpwssd";
   vnni.required.push_back("avx512vnni");
   vnni.capabilities.push_back(Capability::byteDotAccumulate512);
 

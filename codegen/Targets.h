@@ -23,12 +23,14 @@ enum class Capability : unsigned {
   byteDot256,
   byteDot512,
   /// Products of unsigned by signed bytes, added in fours to 32-bit
-  /// accumulators, on 512-bit vectors (vpdpbusd).
+  /// accumulators, and of words, in pairs, on 512-bit vectors (vpdpbusd,
+  /// vpdpwssd).
   byteDotAccumulate512,
-  /// Shuffles of bytes within lanes of 128 bits, on 256- and 512-bit vectors
-  /// (vpshufb), and of all bytes of a 512-bit vector (vpermb).
+  /// Shuffles of bytes within lanes of 128 bits, on 256-bit vectors (vpshufb).
   byteShuffle256,
-  byteShuffle512,
+  /// Permutations of the words and of the bytes of a 512-bit vector (vpermw,
+  /// vpermb).
+  wordPermute512,
   bytePermute512,
   /// Counts of the bits of 32-bit lanes, on 512-bit vectors (vpopcntd).
   bitCount512,
@@ -76,6 +78,8 @@ struct Target {
   std::string triple;
   /// The processor, or the chip of a GPU.
   std::string cpu;
+  /// The processor whose times LLVM orders instructions by, if not the same.
+  std::string tune;
   /// What LLVM is told on top of it. Of a GPU, the PTX version: always stated,
   /// for LLVM's own choice depends on its version.
   std::string features;

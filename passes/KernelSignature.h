@@ -17,8 +17,9 @@
 //                                     up to a multiple of 32; padding 0
 //        tables i8 [T][Kpad·N/4]      sums of columns, for CPUs that look them
 //                                     up (codegen/cpu/LookupSums.h); N = 48
-//                                     bytes for four columns, 32 of 8 bits; or
-//                                     planes of bits (codegen/cpu/BitSums.cpp)
+//                                     bytes for four columns at most, 32 of 8
+//                                     bits; or planes of bits
+//                                     (codegen/cpu/BitSums.cpp)
 //        scale  f32 [T]
 //        qsum   i32 [T]               Σ_k q[k]
 //      With activation_bits = 32 there are no tables, qsum is i64, and all are

@@ -373,15 +373,17 @@ static double getCost(const Target &target, BitSums how, int64_t rows,
     double unpack = adds && tokens == 1 ? 1 : 2;
     return vectors * 8 * (unpack / tokens + planes * (adds ? 1 : 2));
   }
-  case BitSums::lookup: { // eight tables, 20 each, for all rows
-    double make = 8 * 20 * vectors / rowTiles, digits = planes + 1;
-    // The tables of several tokens are in the nearest cache for some rows;
-    // those of one come from the next, by 32 bytes.
-    double read = tokens == 1 ? 4 * digits : 0;
-    if (target.has(Capability::bytePermute512) &&
-        target.has(Capability::byteDotAccumulate512))
-      return make + read + 3 / tokens + digits * 4; // shuffle, add
-    return make + read + vectors * (6 / tokens + digits * 5);
+  case BitSums::lookup: { // eight tables, for all rows
+    // Those of several tokens are in the nearest cache for some rows; those of
+    // one come from the next, by 32 bytes.
+    bool alone = tokens == 1;
+    if (target.has(Capability::wordPermute512)) { // shift, mask; look up, add
+      double add = target.has(Capability::byteDotAccumulate512) ? 1 : 2;
+      return 8 * 13 / rowTiles + (alone ? 8 : 0) + 8 / tokens + 4 * (1 + add);
+    }
+    double digits = planes + 1;
+    return vectors * 8 * 20 / rowTiles + (alone ? 4 * digits : 0) +
+           vectors * (6 / tokens + 5 * digits);
   }
   case BitSums::planes: // and, count, add
     return vectors * activationBits * 3;

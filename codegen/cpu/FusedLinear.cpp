@@ -12,9 +12,8 @@ using namespace mambit::cpu;
 static constexpr int64_t kTileRows = 16;
 /// Row tiles that a tile of the matmul has: work enough to be worth the call.
 static constexpr int64_t kRowTiles = 4;
-/// Tokens whose tables lie together, and blocks of columns that a tile of the
-/// phase that makes them has.
-static constexpr int64_t kTableTokens = 8, kTableBlocks = 16;
+/// Tokens whose tables lie together.
+static constexpr int64_t kTableTokens = 8;
 
 namespace {
 class FusedLinear {
@@ -57,6 +56,9 @@ private:
   void emitLookupPhase(const Condition &condition);
   void emitSharedLookupPhase(const Condition &condition);
   Val tokensFrom(Val first);
+  std::unique_ptr<LookupSums> getLookup() {
+    return LookupSums::create(b, target, op.getActivationBits(), k);
+  }
   void emitMatmulPhase(StringRef name, BitSums how, const Condition &condition);
   void emitMatmul(Val rowTile, ArrayRef<Val> tokens, BitSums how);
   Vals emitIntegerSums(Val rowTile, ArrayRef<Val> tokens, BitSums how);
@@ -272,29 +274,25 @@ void FusedLinear::emitPlanesPhase(const Condition &condition) {
 }
 
 void FusedLinear::emitTablesPhase(const Condition &condition) {
-  LookupSums lookup(b, target, op.getActivationBits(), k);
-  int64_t blocks = llvm::divideCeilSigned(k, 32);
+  auto lookup = getLookup();
   b.phase(
-      "tables", {{extent}, {plan::Dim::none, blocks, kTableBlocks}},
+      "tables", {{extent}, {plan::Dim::none, lookup->numTableTiles()}},
       [&](ArrayRef<Val> tile) {
         Val t = tile[0], first = t / kTableTokens * kTableTokens;
-        Val tokens = tokensFrom(first), block = tile[1] * kTableBlocks;
-        b.loop(block, min(block + kTableBlocks, blocks), 1, [&](Val i) {
-          lookup.emitTables(b.buffer("digits"), t, i, b.buffer("tables"), first,
-                            tokens);
-        });
+        lookup->emitTables(b.buffer("digits"), t, tile[1], b.buffer("tables"),
+                           first, tokensFrom(first));
       },
       condition);
 }
 
 void FusedLinear::emitLookupPhase(const Condition &condition) {
-  LookupSums lookup(b, target, op.getActivationBits(), k);
+  auto lookup = getLookup();
   b.phase(
       "matmul_one", {{plan::Dim::none, llvm::divideCeilSigned(n, kTileRows)}},
       [&](ArrayRef<Val> tile) {
         Val t = b.index(0);
-        Val sum = lookup.emitToken(b.buffer("weight"), tile[0],
-                                   b.buffer("tables"), t);
+        Val sum = lookup->emitToken(b.buffer("weight"), tile[0],
+                                    b.buffer("tables"), t);
         emitEpilogue(scaleSum(sum, tile[0], t), tile[0], t);
       },
       condition);
@@ -303,19 +301,22 @@ void FusedLinear::emitLookupPhase(const Condition &condition) {
 /// The tokens innermost, so that what is unpacked of the bits, and the tables
 /// of a block of columns, stay in the nearest cache.
 void FusedLinear::emitSharedLookupPhase(const Condition &condition) {
-  LookupSums lookup(b, target, op.getActivationBits(), k);
+  auto lookup = getLookup();
   int64_t rowTiles = llvm::divideCeilSigned(n, kTileRows);
+  // Tiles of many rows use what they read longer, but threads want several.
+  int64_t atOnce =
+      std::min(std::max(rowTiles / 16, kRowTiles), lookup->getMostRowTiles());
   b.phase(
       "matmul_many",
-      {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, kRowTiles}},
+      {{extent, 0, kTableTokens}, {plan::Dim::none, rowTiles, atOnce}},
       [&](ArrayRef<Val> tile) {
-        Val first = tile[0] * kTableTokens, row = tile[1] * kRowTiles;
-        Val rows = min(row + kRowTiles, rowTiles) - row;
-        lookup.emitTokens(b.buffer("weight"), row, rows, kRowTiles,
-                          b.buffer("tables"), first, tokensFrom(first),
-                          kTableTokens, [&](Val sum, Val rowTile, Val t) {
-                            emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
-                          });
+        Val first = tile[0] * kTableTokens, row = tile[1] * atOnce;
+        Val rows = min(row + atOnce, rowTiles) - row;
+        lookup->emitTokens(
+            b.buffer("weight"), row, rows, b.buffer("tables"), first,
+            tokensFrom(first), kTableTokens, [&](Val sum, Val rowTile, Val t) {
+              emitEpilogue(scaleSum(sum, rowTile, t), rowTile, t);
+            });
       },
       condition);
 }

@@ -5,6 +5,10 @@
 // Σ_k bit[row][k] · q[token][k] in int32, exact, where the sums of every four
 // columns come from tables, which are made once for all rows.
 //
+// Half a byte of a row's word (see BitSums.cpp) selects among four columns: the
+// low half of byte j among columns j, 4 + j, 8 + j and 12 + j of the block, the
+// high half among those 16 further.
+//
 //===------------------------------------------------------------------===//
 
 #ifndef MAMBIT_CODEGEN_CPU_LOOKUPSUMS_H
@@ -17,47 +21,63 @@ namespace mambit::cpu {
 
 class LookupSums {
 public:
-  LookupSums(KernelBuilder &b, const Target &target, int64_t activationBits,
-             int64_t columns);
+  /// As the target does it best.
+  static std::unique_ptr<LookupSums> create(KernelBuilder &b,
+                                            const Target &target,
+                                            int64_t activationBits,
+                                            int64_t columns);
+  virtual ~LookupSums() = default;
 
-  /// Makes the tables of token `t` for a block of columns. The tables of the
+  /// Tables are made for so many blocks of columns at once.
+  static constexpr int64_t kTableBlocks = 16;
+  int64_t numTableTiles() const {
+    return llvm::divideCeilSigned(blocks, kTableBlocks);
+  }
+  /// Makes the tables of token `t` for a tile of blocks. The tables of the
   /// `tokens` from `first` on lie together, block by block, so that tokens do
   /// not compete for the same lines of a cache.
-  void emitTables(Val q, Val t, Val block, Val tables, Val first, Val tokens);
+  virtual void emitTables(Val q, Val t, Val tile, Val tables, Val first,
+                          Val tokens) = 0;
 
   /// The sums of a row tile and one token whose tables lie alone.
-  Val emitToken(Val bits, Val rowTile, Val tables, Val t);
+  virtual Val emitToken(Val bits, Val rowTile, Val tables, Val t) = 0;
 
+  /// Row tiles at most that emitTokens takes: as the nearest cache has space.
+  virtual int64_t getMostRowTiles() const = 0;
   /// Calls body(sums, row tile, token) for some row tiles and tokens, whose
   /// tables lie together. All share what is unpacked of the bits.
-  void emitTokens(Val bits, Val rowTile, Val rowTiles, int64_t mostRowTiles,
-                  Val tables, Val first, Val tokens, int64_t mostTokens,
-                  llvm::function_ref<void(Val, Val, Val)> body);
+  virtual void
+  emitTokens(Val bits, Val rowTile, Val rowTiles, Val tables, Val first,
+             Val tokens, int64_t mostTokens,
+             llvm::function_ref<void(Val sums, Val rowTile, Val t)> body) = 0;
 
-private:
-  Val getTable(Val block, Val token, Val tokens);
-  /// Which entries the bits of a block select, low halves of bytes first.
-  Vals getIndices(Val bits, Val rowTile, Val block);
-  /// Adds what is looked up in the tables `at` of some blocks, to the partial
-  /// sums of each digit.
-  Vals accumulate(llvm::ArrayRef<Vals> indices, Val tables, Val first,
-                  llvm::ArrayRef<Val> at, Vals acc);
-  mlir::Type getPartial();
-  int64_t numPartials() const { return anywhere ? 1 : 2; } // of a digit
-  /// Partial sums as a sum for each row.
-  Val finish(llvm::ArrayRef<Val> acc);
-  void groups(llvm::function_ref<void(int64_t, int64_t)> body);
+protected:
+  static constexpr int64_t kTileRows = 16;
+  static constexpr int64_t kBlockColumns = 32;
+  static constexpr int64_t kEntries = 16; // of a table
+
+  LookupSums(KernelBuilder &b, int64_t columns)
+      : b(b), blocks(llvm::divideCeilSigned(columns, kBlockColumns)) {}
+
+  /// The activations of half a block.
+  Val loadColumns(Val q, Val t, Val block, int64_t half);
+  /// All ones in the entries of a table that the column of `bit` counts for.
+  Val getEntries(int64_t bit);
 
   KernelBuilder &b;
-  int64_t digits, digitBits;
-  int64_t offset; // of the sums in a table
-  int64_t bytes;  // of a vector
-  /// A shuffle reaches all bytes of a vector, not those of a lane of 128 bits.
-  bool anywhere;
-  int64_t blocks, maxBlocks;
-  /// Blocks whose indices are in registers at once.
-  int64_t atOnce;
+  int64_t blocks;
 };
+
+/// By shuffles of bytes in lanes of 128 bits.
+std::unique_ptr<LookupSums> createByteLookup(KernelBuilder &b,
+                                             int64_t activationBits,
+                                             int64_t columns,
+                                             int64_t registers);
+/// By permutations of the words of 512 bits.
+std::unique_ptr<LookupSums> createWordLookup(KernelBuilder &b,
+                                             const Target &target,
+                                             int64_t activationBits,
+                                             int64_t columns);
 
 } // namespace mambit::cpu
 

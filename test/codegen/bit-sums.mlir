@@ -1,8 +1,8 @@
 // The ways to sum the activations that bits select, each alone.
 
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v3 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V3
-// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,V4
-// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,VBMI
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4 bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,WORDS,V4
+// RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=lookup" --canonicalize --cse | FileCheck %s --check-prefixes=LOOKUP,WORDS,VBMI
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi" --canonicalize --cse | FileCheck %s --check-prefix=AUTO
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=dots" --canonicalize --cse | FileCheck %s --check-prefix=DOTS
 // RUN: mambit-opt %s --emit-kernels="target=x86-64-v4-vbmi bit-sums=masks" --canonicalize --cse | FileCheck %s --check-prefix=MASKS --implicit-check-not=call_intrinsic
@@ -11,25 +11,34 @@
 
 // LACKS: error: {{.*}} cannot make sums of bits by planes, which target x86-64-v4-vnni lacks
 
-// Eight tables a block of 32 columns, of 16 sums in three digits of 6 bits.
+// Eight tables a block of 32 columns, of 16 sums: in three digits of 6 bits, or
+// as words.
 
 // LOOKUP-LABEL: func.func private @linear_tables(
-// LOOKUP-SAME:      attributes {grid = "tokens, 2 / 16"}
-// LOOKUP-COUNT-24:  arith.trunci {{.*}} : vector<16xi32> to vector<16xi8>
-// LOOKUP-NOT:       arith.trunci {{.*}} : vector<16xi32>
-
-// One token keeps its sums in registers; more share what is unpacked.
+// LOOKUP-SAME:      attributes {grid = "tokens, 1"}
+// V3-COUNT-24:      arith.trunci {{.*}} : vector<16xi32> to vector<16xi8>
+// V3-NOT:           arith.trunci {{.*}} : vector<16xi32>
+// WORDS-COUNT-8:    arith.trunci {{.*}} : vector<16xi32> to vector<16xi16>
+// WORDS-NOT:        arith.trunci {{.*}} : vector<16xi32>
 
 // LOOKUP-LABEL: func.func private @linear_matmul_one(
 // LOOKUP-SAME:      attributes {grid = "400", when = "1 <= tokens <= 1"}
 // V3-COUNT-24:      call_intrinsic "llvm.x86.avx2.pshuf.b"
 // V3:               call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
-// V4-COUNT-12:      call_intrinsic "llvm.x86.avx512.pshuf.b.512"
-// V4:               call_intrinsic "llvm.x86.avx512.pmaddubs.w.512"
+// V4:               call_intrinsic "llvm.x86.avx512.permvar.hi.512"
+// V4:               call_intrinsic "llvm.x86.avx512.pmaddw.d.512"
+// VBMI:             call_intrinsic "llvm.x86.avx512.pmultishift.qb.512"
 // VBMI:             call_intrinsic "llvm.x86.avx512.permvar.qi.512"
-// VBMI:             call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+// VBMI:             call_intrinsic "llvm.x86.avx512.vpdpwssd.512"
+
+// More tokens share the indices; activations' lowest bits are counted apart.
+
 // LOOKUP-LABEL: func.func private @linear_matmul_many(
-// LOOKUP-SAME:      attributes {grid = "tokens / 8, 400 / 4", when = "2 <= tokens"}
+// V3-SAME:          attributes {grid = "tokens / 8, 400 / 4", when = "2 <= tokens"}
+// WORDS-SAME:       attributes {grid = "tokens / 8, 400 / 16", when = "2 <= tokens"}
+// V4-COUNT-32:      call_intrinsic "llvm.x86.avx512.permvar.hi.512"
+// VBMI-COUNT-32:    call_intrinsic "llvm.x86.avx512.permvar.qi.512"
+// WORDS:            math.ctpop {{.*}} : vector<16xi32>
 
 // Tables pay for several tokens, which use them again for some rows.
 

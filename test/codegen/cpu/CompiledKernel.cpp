@@ -142,9 +142,10 @@ void CompiledKernel::run(const std::map<std::string, void *> &buffers,
                          ? 0
                          : dims[int(param.getDim()) - int(plan::Dim::tokens)];
     // Kernels must not count on what scratch held before.
-    std::vector<char> &bytes = owned[name];
-    bytes.assign(param.getBytes(extent), 0x5a);
-    bases.push_back(bytes.data());
+    std::vector<Line> &lines = owned[name];
+    lines.resize((param.getBytes(extent) + sizeof(Line) - 1) / sizeof(Line));
+    memset(lines.data(), 0x5a, lines.size() * sizeof(Line));
+    bases.push_back(lines.data());
   }
   for (const Phase &phase : code.kernels[0]) {
     LoadedImage::Entry entry = image->find(phase.symbol);

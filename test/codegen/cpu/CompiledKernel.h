@@ -37,6 +37,11 @@ private:
   void *library;
 };
 
+/// A line of the cache: plans have buffers begin with one.
+struct alignas(plan::alignment) Line {
+  char bytes[plan::alignment];
+};
+
 /// One fused operation, compiled for a target and loaded.
 class CompiledKernel {
 public:
@@ -67,7 +72,7 @@ private:
   std::vector<plan::ParamAttr> params;
   TargetCode code;
   std::unique_ptr<LoadedImage> image;
-  std::map<std::string, std::vector<char>> owned;
+  std::map<std::string, std::vector<Line>> owned;
 };
 
 /// A matrix of signs, -1, 0 or 1, row major, as kernels take it.

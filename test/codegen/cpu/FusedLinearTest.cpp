@@ -309,6 +309,24 @@ TEST(FusedLinear, ExactSumsAtOddShapes) {
       testCase({n, k, bits}, {0, 0.05, 1.1});
 }
 
+TEST(FusedLinear, SomeLargeActivations) {
+  // Of some blocks the sums of four activations need more than 16 bits.
+  Case c{40, 330};
+  forAllWays([&](const Target &target, BitSums how) {
+    CompiledKernel kernel = compile(c, target, how);
+    for (int64_t tokens : {1, 2, 15}) {
+      Data d(c, tokens, 3);
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t i = 0; i < c.k; ++i)
+          d.x[t * c.k + i] = (i / 32 + t) % 3 == 0
+                                 ? (i % 5 == 0 ? -1.0f : 1.0f)
+                                 : d.x[t * c.k + i] * 0x1p-12f;
+      run(kernel, c, d);
+      check(kernel, c, d);
+    }
+  });
+}
+
 TEST(FusedLinear, LargestSums) {
   // All products of one sign and size: partial sums at their limits.
   for (int64_t k : {2080, 8416})
@@ -399,8 +417,8 @@ TEST(FusedLinear, RandomCases) {
 }
 
 TEST(FusedLinear, OneTokenAndMoreInDifferentWays) {
-  // With so few rows the model has tables for one token alone.
-  Case c{130, 70};
+  // Where bytes have dot products, tables pay for several tokens alone.
+  Case c{200, 70};
   for (const Target &target : getHostTargets()) {
     SCOPED_TRACE(target.name);
     CompiledKernel kernel = compile(c, target);
