@@ -265,8 +265,8 @@ void cuda::emitWarpgroupSums(SimtBuilder &b, Val weight, Val rowBlock, Val v,
   constexpr int64_t kWeightBytes = kTiles * kTileBytes;
   constexpr int64_t kFragmentBytes = SimtBuilder::kWarp * 16;
   constexpr int64_t kActivationBytes = kSteps * kFragments * kFragmentBytes;
-  // As in Digits.cpp, the rest is cache, so that the kernels before and behind
-  // overlap.
+  // As in WarpgroupTiles.cpp, the rest is cache, so that the kernels before and
+  // behind overlap.
   constexpr int64_t kSharedBytes = 160 << 10;
   constexpr int64_t kStages = kSharedBytes / (kWeightBytes + kActivationBytes);
   auto type = cast<MemRefType>(weight.getType());

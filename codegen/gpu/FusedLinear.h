@@ -48,6 +48,9 @@ private:
   Val combinePlanes(llvm::ArrayRef<Vals> counts, bool isLast);
 
   // Digits.cpp
+  /// Columns of a panel at most, and of a fragment.
+  static constexpr int64_t kPanelColumns = 128, kFragment = 8;
+  static constexpr int64_t kOnes = 0x01010101; // four bytes
   /// The digits of some tokens, which lie together.
   struct Panel {
     Val first;   // token
@@ -68,6 +71,17 @@ private:
   void emitSplit(int64_t warps, Val rowBlock, Val columnBlock);
   void emitTiles(const Condition &condition);
   void emitTile(Val rowBlock, Val panelIndex);
+  Vals getOnes(Val rows, int64_t half);
+  Vals joinLanes(llvm::ArrayRef<Val> sums);
+  void storeRows(llvm::ArrayRef<Val> ones, Val row, llvm::ArrayRef<Val> tokens);
+  void storeFragments(llvm::ArrayRef<Val> sums, int64_t ofRows, Val row, Val t);
+
+  // WarpgroupTiles.cpp
+  /// What a tile takes besides the product, as `getTileTime` counts: the
+  /// launch, with filling stages and storing results; each tile of a block; and
+  /// the exchange of sums in a cluster.
+  static constexpr int64_t kLaunchTime = 110, kStartTime = 25,
+                           kExchangeTime = 15;
   /// A tile of warpgroups.
   struct WarpgroupTile {
     int64_t rows;
@@ -87,10 +101,6 @@ private:
   Vals addOtherGroup(llvm::ArrayRef<Val> sums, Val group);
   Vals addOtherBlocks(llvm::ArrayRef<Val> sums, int64_t ofRows, Val rank,
                       Val others, Val arrived);
-  Vals getOnes(Val rows, int64_t half);
-  Vals joinLanes(llvm::ArrayRef<Val> sums);
-  void storeRows(llvm::ArrayRef<Val> ones, Val row, llvm::ArrayRef<Val> tokens);
-  void storeFragments(llvm::ArrayRef<Val> sums, int64_t ofRows, Val row, Val t);
 
   void emitFloatProduct();
   void emitTensorProduct(llvm::StringRef suffix, int64_t tokens,
