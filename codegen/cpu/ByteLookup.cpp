@@ -25,8 +25,8 @@ static constexpr int64_t kPartials = 2;
 namespace {
 class ByteLookup : public LookupSums {
 public:
-  ByteLookup(KernelBuilder &b, int64_t activationBits, int64_t columns,
-             int64_t registers);
+  ByteLookup(KernelBuilder &b, const Target &target, int64_t activationBits,
+             int64_t columns);
 
   void emitTables(Val q, Val t, Val tile, Val tables, Val first,
                   Val tokens) final;
@@ -57,11 +57,12 @@ private:
 };
 } // namespace
 
-ByteLookup::ByteLookup(KernelBuilder &b, int64_t activationBits,
-                       int64_t columns, int64_t registers)
+ByteLookup::ByteLookup(KernelBuilder &b, const Target &target,
+                       int64_t activationBits, int64_t columns)
     : LookupSums(b, columns), digits(activationBits == 16 ? 3 : 2),
       digitBits(activationBits == 16 ? 6 : 5),
-      offset(int64_t(1) << (digits * digitBits - 1)), atOnce(registers / 8) {
+      offset(int64_t(1) << (digits * digitBits - 1)),
+      atOnce(target.vectorRegisters / 8) {
   // Sums in 16 bits hold this many additions of a byte.
   int64_t perBlock = kTables * kEntries / kBytes * kHalves;
   int64_t additions = (1 << 16) / ((int64_t(1) << digitBits) - 1);
@@ -69,10 +70,10 @@ ByteLookup::ByteLookup(KernelBuilder &b, int64_t activationBits,
 }
 
 std::unique_ptr<LookupSums> cpu::createByteLookup(KernelBuilder &b,
+                                                  const Target &target,
                                                   int64_t activationBits,
-                                                  int64_t columns,
-                                                  int64_t registers) {
-  return std::make_unique<ByteLookup>(b, activationBits, columns, registers);
+                                                  int64_t columns) {
+  return std::make_unique<ByteLookup>(b, target, activationBits, columns);
 }
 
 //===--------------------------------------------------------------------===//

@@ -12,9 +12,9 @@ std::unique_ptr<LookupSums> LookupSums::create(KernelBuilder &b,
                                                const Target &target,
                                                int64_t activationBits,
                                                int64_t columns) {
-  if (target.has(Capability::wordPermute512))
-    return createWordLookup(b, target, activationBits, columns);
-  return createByteLookup(b, activationBits, columns, target.vectorRegisters);
+  auto *create = target.has(Capability::wordPermute512) ? createWordLookup
+                                                        : createByteLookup;
+  return create(b, target, activationBits, columns);
 }
 
 Val LookupSums::loadColumns(Val q, Val t, Val block, int64_t half) {

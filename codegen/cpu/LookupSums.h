@@ -70,9 +70,9 @@ protected:
 
 /// By shuffles of bytes in lanes of 128 bits.
 std::unique_ptr<LookupSums> createByteLookup(KernelBuilder &b,
+                                             const Target &target,
                                              int64_t activationBits,
-                                             int64_t columns,
-                                             int64_t registers);
+                                             int64_t columns);
 /// By permutations of the words of 512 bits.
 std::unique_ptr<LookupSums> createWordLookup(KernelBuilder &b,
                                              const Target &target,
