@@ -32,9 +32,9 @@ def layers(width, vocabulary, expand=2):
             "ssm_cfg": {"layer": "Mamba2", "expand": expand}}
 
 
-# The wide ones have as many words as give every multiprocessor a tile of the logits. In the
-# others the prompts of check_device.py take tiles of warpgroups of all shapes, most with more
-# steps along K than stages.
+# The wide ones have enough words for tall tiles of the logits. In the others the prompts of
+# check_device.py take tiles of warpgroups of all shapes, most with more steps along K than
+# stages.
 RANDOM = {"wide": layers(2560, 16900), "wide-32": layers(2560, 16900),
           "tiles": layers(1024, 512, expand=4), "tiles-8": layers(1792, 512)}
 TOKENS = {"prefill": 20, "decode": 4}
